@@ -1,0 +1,1 @@
+"""The control plane: scheduler, controllers, the krt command, and local mode."""

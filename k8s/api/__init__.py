@@ -1,0 +1,1 @@
+"""What our objects mean: typed views, phases and reasons, transitions, names, durations, quantities, validation. Pure."""
