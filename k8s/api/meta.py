@@ -15,7 +15,7 @@ class View(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True
     """Base of the typed views: immutable, camelCase on the wire, unknown keys skipped."""
 
 
-class OwnerReference(View):
+class OwnerReference(View, frozen=True, kw_only=True):
     """Who an object belongs to; garbage collection follows it."""
 
     api_version: str = ""
@@ -26,7 +26,7 @@ class OwnerReference(View):
     block_owner_deletion: bool | None = None
 
 
-class ObjectMeta(View):
+class ObjectMeta(View, frozen=True, kw_only=True):
     """metav1.ObjectMeta, as far as we read it."""
 
     name: str = ""
@@ -44,7 +44,7 @@ class ObjectMeta(View):
     owner_references: list[OwnerReference] = field(default_factory=list)
 
 
-class Condition(View):
+class Condition(View, frozen=True, kw_only=True):
     """metav1.Condition. `status` is "True", "False" or "Unknown"."""
 
     type: str
@@ -55,7 +55,7 @@ class Condition(View):
     observed_generation: int | None = None
 
 
-class KubernetesObject(View):
+class KubernetesObject(View, frozen=True, kw_only=True):
     """What every object has. Identity is the UID, never the name."""
 
     metadata: ObjectMeta = field(default_factory=ObjectMeta)

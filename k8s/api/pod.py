@@ -9,7 +9,7 @@ from k8s.api.meta import KubernetesObject, View
 from k8s.api.quantities import parse_count
 
 
-class PodCondition(View):
+class PodCondition(View, frozen=True, kw_only=True):
     """core/v1 PodCondition. Its probe time is compared for change only, never with a clock: hence text."""
 
     type: str
@@ -20,18 +20,18 @@ class PodCondition(View):
     last_transition_time: str | None = None
 
 
-class PodStatus(View):
+class PodStatus(View, frozen=True, kw_only=True):
     phase: str = ""
     pod_ip: str = field(default="", name="podIP")
     conditions: list[PodCondition] = field(default_factory=list)
 
 
-class PodSpec(View):
+class PodSpec(View, frozen=True, kw_only=True):
     node_name: str = ""
     termination_grace_period_seconds: int | None = None
 
 
-class Pod(KubernetesObject):
+class Pod(KubernetesObject, frozen=True, kw_only=True):
     """A Runtime Pod."""
 
     spec: PodSpec = field(default_factory=PodSpec)

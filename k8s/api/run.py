@@ -19,7 +19,7 @@ class Attempt(NamedTuple):
     pod_uid: str
 
 
-class Source(View):
+class Source(View, frozen=True, kw_only=True):
     """What to execute. An empty inline source is a source; an absent one is none."""
 
     inline: str | None = None
@@ -28,63 +28,63 @@ class Source(View):
     commit_sha: str | None = field(default=None, name="commitSHA")
 
 
-class TaskMode(View):
+class TaskMode(View, frozen=True, kw_only=True):
     entrypoint: str | None = None
     args: list[str] = field(default_factory=list)
 
 
-class FunctionMode(View):
+class FunctionMode(View, frozen=True, kw_only=True):
     handler: str | None = None
     idle_timeout_seconds: int | None = None
 
 
-class Mode(View):
+class Mode(View, frozen=True, kw_only=True):
     task: TaskMode | None = None
     function: FunctionMode | None = None
 
 
-class WorkspaceReference(View):
+class WorkspaceReference(View, frozen=True, kw_only=True):
     name: str = ""
     kind: str = "PersistentWorkspace"
     api_group: str = "kruntimes.io/v1alpha1"
 
 
-class LabelSelectorRequirement(View):
+class LabelSelectorRequirement(View, frozen=True, kw_only=True):
     key: str
     operator: str
     values: list[str] = field(default_factory=list)
 
 
-class LabelSelector(View):
+class LabelSelector(View, frozen=True, kw_only=True):
     match_labels: dict[str, str] = field(default_factory=dict)
     match_expressions: list[LabelSelectorRequirement] = field(default_factory=list)
 
 
-class RunAffinityTerm(View):
+class RunAffinityTerm(View, frozen=True, kw_only=True):
     label_selector: LabelSelector
     topology_key: str
 
 
-class WeightedRunAffinityTerm(View):
+class WeightedRunAffinityTerm(View, frozen=True, kw_only=True):
     weight: int
     run_affinity_term: RunAffinityTerm
 
 
-class RunAffinity(View):
+class RunAffinity(View, frozen=True, kw_only=True):
     required: list[RunAffinityTerm] = field(default_factory=list, name="requiredDuringSchedulingIgnoredDuringExecution")
     preferred: list[WeightedRunAffinityTerm] = field(default_factory=list, name="preferredDuringSchedulingIgnoredDuringExecution")
 
 
-class Affinity(View):
+class Affinity(View, frozen=True, kw_only=True):
     run_affinity: RunAffinity | None = None
     run_anti_affinity: RunAffinity | None = None
 
 
-class Resources(View):
+class Resources(View, frozen=True, kw_only=True):
     requests: dict[str, str | int] = field(default_factory=dict)
 
 
-class EnvVar(View):
+class EnvVar(View, frozen=True, kw_only=True):
     """`value_from` is kept as it came: whoever resolves it knows its forms."""
 
     name: str
@@ -92,13 +92,13 @@ class EnvVar(View):
     value_from: dict[str, Any] | None = None
 
 
-class RetryPolicy(View):
+class RetryPolicy(View, frozen=True, kw_only=True):
     max_attempts: int | None = None
     backoff: str | None = None
     retryable_reasons: list[str] = field(default_factory=list)
 
 
-class RunSpec(View):
+class RunSpec(View, frozen=True, kw_only=True):
     runtime: str = ""
     source: Source | None = None
     mode: Mode = field(default_factory=Mode)
@@ -112,28 +112,28 @@ class RunSpec(View):
     ttl_seconds_after_finished: int | None = None
 
 
-class Endpoint(View):
+class Endpoint(View, frozen=True, kw_only=True):
     protocol: str
     url: str
     ca_bundle: str | None = None
 
 
-class FilesystemLocation(View):
+class FilesystemLocation(View, frozen=True, kw_only=True):
     path: str
     volume_claim_name: str | None = None
 
 
-class S3Location(View):
+class S3Location(View, frozen=True, kw_only=True):
     bucket: str
     key: str
 
 
-class ArtifactLocation(View):
+class ArtifactLocation(View, frozen=True, kw_only=True):
     filesystem: FilesystemLocation | None = None
     s3: S3Location | None = None
 
 
-class ArtifactRef(View):
+class ArtifactRef(View, frozen=True, kw_only=True):
     name: str
     driver: str
     type: str
@@ -144,7 +144,7 @@ class ArtifactRef(View):
     content_type: str | None = None
 
 
-class Timings(View):
+class Timings(View, frozen=True, kw_only=True):
     """The latency ledger: when each step of the terminal attempt happened."""
 
     observed: datetime | None = None
@@ -162,7 +162,7 @@ class Timings(View):
     """runtimed sent the terminal write."""
 
 
-class RunStatus(View):
+class RunStatus(View, frozen=True, kw_only=True):
     phase: str = phases.PENDING
     assigned_pod: str = ""
     assigned_pod_uid: str = field(default="", name="assignedPodUID")
@@ -180,7 +180,7 @@ class RunStatus(View):
     conditions: list[Condition] = field(default_factory=list)
 
 
-class Run(KubernetesObject):
+class Run(KubernetesObject, frozen=True, kw_only=True):
     """One execution. A fresh Run has no status: its phase is then Pending."""
 
     spec: RunSpec = field(default_factory=RunSpec)

@@ -10,15 +10,15 @@ from k8s.api import names
 from k8s.api.meta import Condition, KubernetesObject, View
 
 
-class Capacity(View):
+class Capacity(View, frozen=True, kw_only=True):
     resources: dict[str, str | int] = field(default_factory=dict)
 
 
-class FilesystemStore(View):
+class FilesystemStore(View, frozen=True, kw_only=True):
     volume_claim_name: str = ""
 
 
-class S3Store(View):
+class S3Store(View, frozen=True, kw_only=True):
     bucket: str = ""
     prefix: str | None = None
     region: str | None = None
@@ -29,13 +29,13 @@ class S3Store(View):
     upload_concurrency: int | None = None
 
 
-class ArtifactStore(View):
+class ArtifactStore(View, frozen=True, kw_only=True):
     driver: str
     filesystem: FilesystemStore | None = None
     s3: S3Store | None = None
 
 
-class RuntimeSpec(View):
+class RuntimeSpec(View, frozen=True, kw_only=True):
     template: dict[str, Any] = field(default_factory=dict)
     """A PodTemplateSpec, kept as it came: the API server validates it when the Deployment is written."""
     port: int = names.DEFAULT_RUNTIME_PORT
@@ -47,13 +47,13 @@ class RuntimeSpec(View):
     """A VolumeSource, kept as it came; emptyDir when absent."""
 
 
-class RuntimeStatus(View):
+class RuntimeStatus(View, frozen=True, kw_only=True):
     ready_replicas: int = 0
     observed_generation: int | None = None
     conditions: list[Condition] = field(default_factory=list)
 
 
-class Runtime(KubernetesObject):
+class Runtime(KubernetesObject, frozen=True, kw_only=True):
     """A pool of warm Pods of one kind."""
 
     spec: RuntimeSpec = field(default_factory=RuntimeSpec)
