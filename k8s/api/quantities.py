@@ -6,8 +6,8 @@ import re
 from fractions import Fraction
 
 _QUANTITY = re.compile(r"^([+-]?)(\d+\.?\d*|\.\d+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?\d{1,2})?$")
-_BINARY = {suffix: 1024**power for power, suffix in enumerate(["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"], start=1)}
-_DECIMAL = {suffix: Fraction(10) ** power for suffix, power in zip("numkMGTPE", (-9, -6, -3, 3, 6, 9, 12, 15, 18), strict=True)}
+_BINARY = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40, "Pi": 1 << 50, "Ei": 1 << 60}
+_EXPONENTS = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 
 
 def parse_quantity(value: str | int) -> Fraction:
@@ -15,13 +15,13 @@ def parse_quantity(value: str | int) -> Fraction:
     match = _QUANTITY.match(str(value))
     if not match:
         raise ValueError(f"{str(value)[:64]!r} is not a quantity; write it as in 4, 500m or 2Gi")
-    number = Fraction(match[2]) * (-1 if match[1] == "-" else 1)
+    number = -Fraction(match[2]) if match[1] == "-" else Fraction(match[2])
     suffix = match[3] or ""
     if suffix in _BINARY:
         return number * _BINARY[suffix]
-    if suffix in _DECIMAL:
-        return number * _DECIMAL[suffix]
-    return number * Fraction(10) ** int(suffix[1:]) if suffix else number
+    exponent = _EXPONENTS[suffix] if suffix in _EXPONENTS else int(suffix[1:] or 0)
+    power: int = 10 ** abs(exponent)
+    return number * power if exponent >= 0 else number / power
 
 
 def parse_count(value: str | int) -> int:
