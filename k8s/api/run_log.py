@@ -1,0 +1,61 @@
+"""Lines that runtimed prints to its stdout for the output of Runs, and that krt reads back: one JSON object a line.
+
+An output line has the keys run_uid, run_name, namespace, runtime, pod, stream, message, in this order (other programs depend
+on run_uid, stream and message). An end line says that an attempt has no more output: runtimed prints it after the last
+output line of the attempt and before it asks for the status write that ends the attempt. It has none of the keys of an
+output line, so readers that filter by run_uid never notice it. Not for runtimed's own log lines: those go to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+ENDED_KEY = "ended_run_uid"
+
+
+@dataclass(frozen=True, slots=True)
+class OutputLine:
+    """One line of a Run's output, without its line feed."""
+
+    run_uid: str
+    stream: str
+    """`stdout` or `stderr`."""
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndLine:
+    """All output of one attempt has been printed before this line."""
+
+    run_uid: str
+    attempt: int
+    """As in status.attempt once terminal: 1 for the first attempt, then 2, 3, ..."""
+
+
+def format_output_line(
+    message: str, *, run_uid: str, run_name: str, namespace: str, runtime: str, pod: str, stream: Literal["stdout", "stderr"]
+) -> str:
+    """The line without its line feed. Never longer than the message by more than the keys, and never two lines."""
+    line = {"run_uid": run_uid, "run_name": run_name, "namespace": namespace, "runtime": runtime, "pod": pod, "stream": stream}
+    return json.dumps({**line, "message": message}, ensure_ascii=False, separators=(",", ":"))
+
+
+def format_end_line(*, run_uid: str, attempt: int) -> str:
+    """The end line of `attempt` (0 and 1 are both the first), without its line feed."""
+    return json.dumps({ENDED_KEY: run_uid, "attempt": max(1, attempt)}, separators=(",", ":"))
+
+
+def parse_line(text: str | bytes) -> OutputLine | EndLine | None:
+    """What a line of the runtimed container's log says about a Run; None for every other line."""
+    try:
+        line = json.loads(text)
+    except ValueError:
+        return None
+    match line:
+        case {"run_uid": str(uid), "stream": str(stream), "message": str(message)}:
+            return OutputLine(uid, stream, message)
+        case {"ended_run_uid": str(uid), "attempt": int(attempt)}:
+            return EndLine(uid, attempt)
+    return None

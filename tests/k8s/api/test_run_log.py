@@ -1,0 +1,38 @@
+"""The lines between runtimed and krt."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from k8s.api.run_log import EndLine, OutputLine, format_end_line, format_output_line, parse_line
+
+
+def _line(message: str) -> str:
+    return format_output_line(message, run_uid="u1", run_name="r", namespace="ns", runtime="bash", pod="p", stream="stderr")
+
+
+def test_an_output_line_has_the_keys_other_programs_read_in_their_order() -> None:
+    assert list(json.loads(_line("hello"))) == ["run_uid", "run_name", "namespace", "runtime", "pod", "stream", "message"]
+
+
+@pytest.mark.parametrize("message", ["hello", "", "ünïcode ✓", 'quote " and \\ slash', "a\u2028b", "bell \x07", "{}"])
+def test_an_output_line_survives_the_round_trip_on_one_line(message: str) -> None:
+    line = _line(message)
+    assert "\n" not in line
+    assert parse_line(line.encode()) == OutputLine("u1", "stderr", message)
+
+
+@pytest.mark.parametrize(("attempt", "written"), [(0, 1), (1, 1), (2, 2)])
+def test_an_end_line_counts_attempts_as_a_terminal_status_does(attempt: int, written: int) -> None:
+    assert parse_line(format_end_line(run_uid="u1", attempt=attempt)) == EndLine("u1", written)
+
+
+def test_an_end_line_is_invisible_to_readers_that_filter_by_run_uid() -> None:
+    assert "run_uid" not in json.loads(format_end_line(run_uid="u1", attempt=1))
+
+
+@pytest.mark.parametrize("text", ["", "plain text", "[1]", "{}", '{"run_uid": 3}', '{"run_uid": "u1"}', b"\xff\xfe", '{"a":'])
+def test_other_lines_say_nothing_about_a_run(text: str | bytes) -> None:
+    assert parse_line(text) is None
