@@ -1,0 +1,64 @@
+# One entry point for every action; CI calls the same targets.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-kube kube-binaries bench lint layers type fmt proto proto-check constraints all clean
+
+help: ## What there is to make
+	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Two steps, because an editable install cannot be checked by hash: first everything of others, by version and hash; then us.
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "kruntimes needs Python 3.11 or later; set PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+setup: $(INSTALLED) ## Install everything into .venv
+
+demo: $(INSTALLED) ## Local mode, 120 Runs over the texts in examples/, one result, nothing left running
+	@$(BIN)/python examples/demo.py
+
+test: $(INSTALLED) ## Unit, contract and whole-system tests; needs nothing but Python
+	$(BIN)/python -m pytest -m "not kube"
+
+kube-binaries: ## Build etcd, kube-apiserver and kubectl once (cached outside the repo), or take KUBEBUILDER_ASSETS
+	@tests/cluster/build-binaries.sh
+
+test-kube: $(INSTALLED) kube-binaries ## The same contract suite and more, against a real kube-apiserver with etcd
+	$(BIN)/python -m pytest -m kube
+
+bench: $(INSTALLED) ## create→start and create→finish, embedded and (where built) real API server; BENCH="--help" for options
+	$(BIN)/python -m bench $(BENCH)
+
+lint: $(INSTALLED) ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+layers: $(INSTALLED) ## Import direction
+	$(BIN)/lint-imports
+
+type: $(INSTALLED) ## mypy --strict
+	$(BIN)/mypy
+
+fmt: $(INSTALLED) ## Format and fix what can be fixed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+PROTOS = $(shell find proto -name '*.proto')
+
+proto: $(INSTALLED) ## Generate the stubs from proto/
+	$(BIN)/python -m grpc_tools.protoc -I proto --python_out=proto --pyi_out=proto --grpc_python_out=proto $(PROTOS)
+
+constraints: ## Resolve the dependencies anew into constraints.txt: versions and hashes, no addresses (needs uv)
+	uv pip compile pyproject.toml --extra local --group dev --generate-hashes --no-header --no-emit-index-url --no-emit-find-links \
+	  --python-version 3.11 --upgrade --output-file constraints.txt
+
+all: lint layers type test ## What a change must pass
+
+clean: ## Remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
