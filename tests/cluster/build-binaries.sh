@@ -2,6 +2,7 @@
 # Builds etcd, kube-apiserver and kubectl from their Go modules into a cache outside the repo, once per version.
 #
 #   tests/cluster/build-binaries.sh            prints the folder that holds the three binaries (stdout), progress on stderr
+#   tests/cluster/build-binaries.sh --find     the same, but fails where they are missing instead of building them
 #
 # KUBEBUILDER_ASSETS   a folder that already holds the three binaries: used as it is, nothing is built
 # KRUNTIMES_CACHE      where to keep them (default: ${XDG_CACHE_HOME:-~/.cache}/kruntimes)
@@ -21,6 +22,7 @@ fi
 
 cache=${KRUNTIMES_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kruntimes}/kubernetes-$kubernetes-etcd-$etcd
 if complete "$cache"; then echo "$cache"; exit 0; fi
+if [ "${1:-}" = --find ]; then echo "etcd, kube-apiserver and kubectl are not built" >&2; exit 3; fi
 command -v go >/dev/null || { echo "the Go toolchain (1.26 or later) is needed to build kube-apiserver; or set KUBEBUILDER_ASSETS" >&2; exit 1; }
 mkdir -p "$cache"
 
