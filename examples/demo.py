@@ -111,8 +111,10 @@ async def count_one(client: ApiClient, observer: Observer, *, sonnet: Path, lang
 
 def started_wall(run: Run) -> float:
     """When user code started, in seconds since 1970: from the Run's own latency ledger."""
-    assert run.status.timings is not None and run.status.timings.started is not None, f"Run {run.metadata.name} has no ledger"
-    return run.status.timings.started.timestamp()
+    timings = run.status.timings
+    if timings is None or timings.started is None:
+        raise SystemExit(f"Run {run.metadata.name} carries no start time in status.timings")
+    return timings.started.timestamp()
 
 
 def parse_counts(outputs: Mapping[str, str]) -> Counter[str]:
