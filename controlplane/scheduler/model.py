@@ -1,0 +1,235 @@
+"""What the scheduler knows and says: Pods with their slots, Runs with their place, events and decisions. No behaviour of its own.
+
+Nothing here talks to an API server or reads a clock: `now` is the observer's monotonic clock in seconds, `wall` its wall clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Protocol, TypeAlias
+
+from k8s.api.pod import Pod
+from k8s.api.run import Run
+
+Shape: TypeAlias = tuple[tuple[str, int], ...]
+"""What a Run asks for, sorted: (("runs", 1),). Runs of one shape are interchangeable to the capacity check."""
+QueueKey: TypeAlias = tuple[str, str]
+"""(namespace, runtime): Runs of one queue compete for the same Pods, and only they do."""
+Order: TypeAlias = tuple[float, int]
+"""(creation, arrival): the age of a Run in its queue. A Run taken away from its Pod keeps its age, and so comes first."""
+
+
+@dataclass(slots=True)
+class RuntimePod:
+    """A Runtime Pod and what is taken of it. `stamp` counts its changes, so that an old entry of an index is told from a true one."""
+
+    uid: str
+    name: str
+    queue: QueueKey
+    capacity: dict[str, int]
+    is_ready: bool
+    """PodReady and runtimed's condition, as the Pod says."""
+    probe: str | None
+    """runtimed's last probe time as text: compared for change, never with a clock."""
+    seen_at: float
+    """Monotonic: when the probe was last seen to change."""
+    is_fresh: bool = True
+    used: dict[str, int] = field(default_factory=dict)
+    holders: dict[str, Shape] = field(default_factory=dict)
+    """Run UID -> what it takes: Runs assigned here, and those that are being bound to it."""
+    stamp: int = 0
+
+    @property
+    def is_available(self) -> bool:
+        return self.is_ready and self.is_fresh
+
+    def fits(self, shape: Shape) -> bool:
+        """Whether so much is free. A resource that the Pod does not advertise fits nowhere."""
+        capacity, used = self.capacity, self.used
+        return all(used.get(name, 0) + count <= capacity.get(name, 0) for name, count in shape)
+
+    def could_ever_fit(self, shape: Shape) -> bool:
+        """Whether it would fit if the Pod were empty."""
+        return all(count <= self.capacity.get(name, 0) for name, count in shape)
+
+    def take(self, run_uid: str, *, shape: Shape) -> None:
+        self.holders[run_uid] = shape
+        for name, count in shape:
+            self.used[name] = self.used.get(name, 0) + count
+
+    def give_back(self, run_uid: str) -> None:
+        for name, count in self.holders.pop(run_uid):
+            self.used[name] -= count
+
+
+class Place(Enum):
+    """Where a Run is, to the scheduler. Exactly one at a time."""
+
+    NOWHERE = "nowhere"
+    """Nothing to do for it: it is being deleted, or names no Runtime."""
+    WAITING = "waiting"
+    """In a lane of its queue."""
+    HELD = "held"
+    """Not before a time: back-off of a retry, or of a write that failed."""
+    WRITING = "writing"
+    """A status write other than a bind is out: it is neither bound nor decided upon until the answer."""
+    BINDING = "binding"
+    """Its bind is out; it holds an assumed reservation."""
+    SEATED = "seated"
+    """Assigned: it takes of its Pod."""
+
+
+@dataclass(slots=True)
+class TrackedRun:
+    """A Run that is not over."""
+
+    run: Run
+    order: Order
+    observed: datetime
+    """When the scheduler first saw it as Pending in this attempt: goes into the latency ledger."""
+    attempt: int
+    place: Place = Place.NOWHERE
+    shape: Shape = ()
+    seat: str = ""
+    """Key of what it takes capacity of, in SEATED and BINDING."""
+    held_until: float = 0.0
+    failures: int = 0
+    """Writes in a row that did not land."""
+    has_waited: bool = False
+    """Counted as one that found no Pod."""
+    queue: QueueKey = ("", "")
+    """Where it waits, in WAITING."""
+
+
+# ---- events
+
+
+@dataclass(frozen=True, slots=True)
+class PodSeen:
+    """A Pod as it is now."""
+
+    pod: Pod
+
+
+@dataclass(frozen=True, slots=True)
+class PodGone:
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunSeen:
+    """A Run as it is now."""
+
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class RunGone:
+    """Deleted, or over: it left the watch's selector."""
+
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The first complete lists of Runs and Pods have been told: what is taken is known, so binding may start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A decided write is over. `run` is what a read after it showed (None: gone); `has_landed` whether it was answered with success."""
+
+    uid: str
+    run: Run | None
+    has_landed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """Time has passed."""
+
+
+Event: TypeAlias = PodSeen | PodGone | RunSeen | RunGone | Listed | Settled | Ticked
+
+
+# ---- decisions
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """Assign the Run to the Pod."""
+
+    run: Run
+    pod_name: str
+    pod_uid: str
+    observed: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Tell the Run's owner what it waits for."""
+
+    run: Run
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """End it as Cancelled: it was never bound."""
+
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """End it as Failed: what it asks for can't be read."""
+
+    run: Run
+    reason: str
+    message: str
+
+
+Decision: TypeAlias = Bind | Announce | Cancel | Refuse
+"""Each is one conditional write, answered by exactly one `Settled`."""
+
+
+@dataclass(frozen=True, slots=True)
+class CoreSettings:
+    """What may be tuned in the core."""
+
+    heartbeat_freshness_seconds: float = 15.0
+    """A Pod whose heartbeat was not seen to change for so long gets no Runs: three missed beats."""
+    retry_seconds: float = 30.0
+    """Blocked queues are tried again after so long whatever happened: a net under the wake-ups, not the mechanism."""
+    announce_after_seconds: float = 1.0
+    """A Run that waits for less is never told so: the write would cost as much as its bind, and delay it."""
+    max_binds_in_flight: int = 32
+    """Decisions beyond would only queue up in front of the API server, and a new queue's first Run behind them."""
+    max_announcements_in_flight: int = 4
+    """Few, so that telling 10,000 Runs that they wait does not delay a bind."""
+    write_backoff_seconds: float = 0.05
+    """After a write that did not land; doubles each time."""
+    write_backoff_cap_seconds: float = 5.0
+
+
+class Recorder(Protocol):
+    """Who counts. Metrics in the process, nobody in most tests."""
+
+    def no_pods(self, runtime: str) -> None: ...
+    def woken(self, source: str) -> None: ...
+    def rejected(self, pods: int, *, plugin: str, reason: str) -> None: ...
+
+
+class NobodyCounts:
+    """A Recorder that drops everything."""
+
+    def no_pods(self, runtime: str) -> None:
+        del runtime
+
+    def woken(self, source: str) -> None:
+        del source
+
+    def rejected(self, pods: int, *, plugin: str, reason: str) -> None:
+        del pods, plugin, reason
