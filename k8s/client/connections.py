@@ -1,0 +1,182 @@
+"""HTTP to one API server: sessions, deadlines, and foreign errors translated. Knows bytes and paths, no kinds.
+
+Requests and watches have sessions, and so connections, of their own: a hundred watches never take a write's connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+from yarl import URL
+
+from k8s.client.credentials import Credentials
+from k8s.client.errors import ApiError, RequestTimeout, Unreachable, UnreadableAnswer, cut, error_from_answer
+
+KEEPALIVE_SECONDS = 75.0
+"""Shorter than the 90 s after which Go servers and most load balancers drop an idle connection."""
+
+MAX_LINE_BYTES = 16 << 20
+"""An object is at most about 1.5 MB in etcd; a line beyond this is no event, and must not eat our memory."""
+
+READ_BUFFER_BYTES = 1 << 18
+
+Query = Mapping[str, str]
+
+
+class Stream:
+    """The answer to a streaming request: chunks as they come, or whole lines."""
+
+    def __init__(self, response: aiohttp.ClientResponse, *, what: str) -> None:
+        self._response = response
+        self._what = what
+
+    @property
+    def status(self) -> int:
+        return self._response.status
+
+    async def chunks(self, *, inactivity_seconds: float | None = None) -> AsyncGenerator[bytes, None]:
+        """Bytes as they arrive, until the server ends the answer. Raises Unreachable, or RequestTimeout after inactivity."""
+        content = self._response.content
+        while True:
+            try:
+                async with asyncio.timeout(inactivity_seconds):
+                    chunk = await content.readany()
+            except TimeoutError as error:
+                raise RequestTimeout(f"{self._what}: nothing came for {inactivity_seconds:g} s") from error
+            except (aiohttp.ClientError, OSError) as error:
+                raise Unreachable(f"{self._what}: the connection broke: {_describe(error)}") from error
+            if not chunk:
+                return
+            yield chunk
+
+    async def lines(self, *, inactivity_seconds: float | None = None, keep_partial: bool = False) -> AsyncGenerator[bytes, None]:
+        """Lines without their end. A last line without an end is a cut: Unreachable, unless `keep_partial`."""
+        rest = b""
+        async for chunk in self.chunks(inactivity_seconds=inactivity_seconds):
+            *complete, rest = (rest + chunk if rest else chunk).split(b"\n")
+            for line in complete:
+                yield line
+            if len(rest) > MAX_LINE_BYTES:
+                raise UnreadableAnswer(f"{self._what}: a line is longer than {MAX_LINE_BYTES >> 20} MiB")
+        if rest and keep_partial:
+            yield rest
+        elif rest:
+            raise Unreachable(f"{self._what}: the answer ends inside a line")
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self.lines()
+
+
+class Connections:
+    """Two sessions to one API server."""
+
+    def __init__(self, credentials: Credentials, *, user_agent: str, max_connections: int) -> None:
+        self.credentials = credentials
+        headers = {"User-Agent": user_agent, "Accept": "application/json"}
+        self._requests = _session(headers, limit=max_connections)
+        self._streams = _session(headers, limit=0)
+        self._base = credentials.server
+        self._options: dict[str, Any] = {"allow_redirects": False}
+        if credentials.ssl_context is not None:
+            self._options["ssl"] = credentials.ssl_context
+        if credentials.tls_server_name:
+            self._options["server_hostname"] = credentials.tls_server_name
+        if credentials.proxy:
+            self._options["proxy"] = credentials.proxy
+
+    async def close(self) -> None:
+        """Closes both sessions."""
+        await self._requests.close()
+        await self._streams.close()
+
+    async def send(
+        self, method: str, path: str, *, query: Query | None, body: bytes | None, headers: Mapping[str, str], what: str
+    ) -> tuple[int, str | None, bytes]:
+        """Sends once. (status, Retry-After, body) of whatever the answer is. Raises Unreachable; the deadline is the caller's."""
+        try:
+            async with self._requests.request(
+                method, self._url(path, query), data=body, headers=await self._headers(headers), **self._options
+            ) as response:
+                return response.status, response.headers.get("Retry-After"), await response.read()
+        except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
+            raise self._unreachable(error, what=what) from error
+
+    @asynccontextmanager
+    async def stream(
+        self, path: str, *, query: Query | None, headers: Mapping[str, str], what: str, timeout_seconds: float
+    ) -> AsyncIterator[Stream]:
+        """Opens a streaming GET. Raises the ApiError of an answer of 300 and above; `timeout_seconds` is for the head alone."""
+        response = await self._open(path, query=query, headers=headers, what=what, timeout_seconds=timeout_seconds)
+        try:
+            yield Stream(response, what=what)
+        finally:
+            # Not released to the pool: what is left of the answer would be read by the next request.
+            response.close()
+
+    async def _open(
+        self, path: str, *, query: Query | None, headers: Mapping[str, str], what: str, timeout_seconds: float
+    ) -> aiohttp.ClientResponse:
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                response = await self._streams.get(self._url(path, query), headers=await self._headers(headers), **self._options)
+                if response.status < 300:
+                    return response
+                async with response:
+                    raise self.error(response.status, response.headers.get("Retry-After"), await response.read(), what=what)
+        except TimeoutError as error:
+            raise RequestTimeout(f"{what}: no answer from {self._base} within {timeout_seconds:g} s") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._unreachable(error, what=what) from error
+
+    def error(self, status: int, retry_after: str | None, body: bytes, *, what: str) -> ApiError:
+        """The error of an answer of 300 and above."""
+        if status == 401:
+            self.credentials.distrust()
+        return error_from_answer(status=status, body=body, what=what, retry_after=retry_after)
+
+    async def _headers(self, headers: Mapping[str, str]) -> list[tuple[str, str]]:
+        return [*await self.credentials.authorize(), *headers.items()]
+
+    def _url(self, path: str, query: Query | None) -> URL:
+        return URL(f"{self._base}{path}?{urlencode(query)}" if query else f"{self._base}{path}", encoded=True)
+
+    def _unreachable(self, error: BaseException, *, what: str) -> Unreachable:
+        return Unreachable(f"{what}: cannot reach the API server at {self._base}: {_describe(error)}; {_remedy(error)}")
+
+
+def _session(headers: Mapping[str, str], *, limit: int) -> aiohttp.ClientSession:
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=limit, keepalive_timeout=KEEPALIVE_SECONDS),
+        headers=headers,
+        # No gzip: it costs the API server's CPU, which is what bounds the whole system.
+        skip_auto_headers=("Accept-Encoding", "Content-Type"),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+        trust_env=False,
+        read_bufsize=READ_BUFFER_BYTES,
+    )
+    # aiohttp resends PUT and DELETE on a dead kept-alive connection. A write is sent once: only its author may decide again.
+    session._retry_connection = False
+    return session
+
+
+def _describe(error: BaseException) -> str:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return cut(f"its certificate is not trusted: {error.certificate_error}")
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return cut(error.os_error.strerror or str(error.os_error) or type(error.os_error).__name__)
+    return cut(str(error) or type(error).__name__)
+
+
+def _remedy(error: BaseException) -> str:
+    if isinstance(error, (aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError, ssl.SSLError)):
+        return "check certificate-authority and server in the kubeconfig"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "check the host name in server of the kubeconfig"
+    return "check that it runs, and server in the kubeconfig"
