@@ -33,7 +33,7 @@ def parse_bind_address(text: str, *, field: str) -> BindAddress | None:
     return BindAddress(host[1:-1] if is_bracketed else host, int(port))
 
 
-class BindAddressType(click.ParamType):
+class BindAddressType(click.ParamType[str]):
     """A click type: checks the address on the command line, and passes the text on."""
 
     name = "address"
@@ -83,24 +83,13 @@ def take_settings(parameters: dict[str, Any]) -> ManagerSettings:
 
 
 def _options(*, metrics: str, health: str, has_leader_election: bool) -> list[Callable[[Any], Any]]:
-    address = BindAddressType()
+    texts = {"type": BindAddressType(), "show_default": True}
     options = [
         click.option("--kubeconfig", help="Path of a kubeconfig; by default KUBECONFIG, ~/.kube/config, or the Pod's own account."),
-        click.option(
-            "--metrics-bind-address", type=address, default=metrics, show_default=True, help="Where to serve /metrics; 0: nowhere."
-        ),
-        click.option(
-            "--health-probe-bind-address",
-            type=address,
-            default=health,
-            show_default=True,
-            help="Where to serve /healthz and /readyz; 0: nowhere.",
-        ),
+        click.option("--metrics-bind-address", default=metrics, help="Where to serve /metrics; 0: nowhere.", **texts),
+        click.option("--health-probe-bind-address", default=health, help="Where to serve /healthz and /readyz; 0: nowhere.", **texts),
         click.option("-v", "--verbosity", type=click.IntRange(min=0), default=0, show_default=True, help="Above 0: debug logs."),
     ]
     if has_leader_election:
-        options.insert(
-            -1,
-            click.option("--leader-elect/--no-leader-elect", default=False, show_default=True, help="Work only while holding the Lease."),
-        )
+        options.append(click.option("--leader-elect/--no-leader-elect", default=False, help="Work only while holding the Lease."))
     return options
