@@ -1,0 +1,56 @@
+"""Each case runs on both servers; the real one under the marker `kube`. A case works in a namespace of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from itertools import count
+
+import aiohttp
+import pytest
+
+from tests.cluster.binaries import BinariesMissing, binaries_are_required, binaries_folder
+from tests.cluster.embedded import EmbeddedApiServer
+from tests.cluster.real import RealApiServer
+from tests.cluster.server import ApiServer
+from tests.contract.http import NAMESPACES, Api
+
+_numbers = count(1)
+
+
+def need_binaries() -> None:
+    """Skips without the real programs, but fails in CI: a skipped suite would look green."""
+    try:
+        binaries_folder()
+    except BinariesMissing as error:
+        if binaries_are_required():
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def real_server() -> Iterator[RealApiServer]:
+    need_binaries()
+    with RealApiServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def embedded_server() -> Iterator[EmbeddedApiServer]:
+    with EmbeddedApiServer() as server:
+        yield server
+
+
+@pytest.fixture(params=[pytest.param("real", marks=pytest.mark.kube), "embedded"])
+def server(request: pytest.FixtureRequest) -> ApiServer:
+    """Both, one after the other."""
+    chosen: ApiServer = request.getfixturevalue(f"{request.param}_server")
+    return chosen
+
+
+@pytest.fixture
+async def api(server: ApiServer) -> AsyncIterator[Api]:
+    """The administrator, in a fresh namespace."""
+    async with aiohttp.ClientSession() as session:
+        api = Api(session, access=server.admin, namespace=f"case-{next(_numbers)}")
+        await api.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": api.namespace}})
+        yield api
