@@ -83,7 +83,7 @@ def take_settings(parameters: dict[str, Any]) -> ManagerSettings:
 
 
 def _options(*, metrics: str, health: str, has_leader_election: bool) -> list[Callable[[Any], Any]]:
-    texts = {"type": BindAddressType(), "show_default": True}
+    texts: dict[str, Any] = {"type": BindAddressType(), "show_default": True}
     options = [
         click.option("--kubeconfig", help="Path of a kubeconfig; by default KUBECONFIG, ~/.kube/config, or the Pod's own account."),
         click.option("--metrics-bind-address", default=metrics, help="Where to serve /metrics; 0: nowhere.", **texts),
