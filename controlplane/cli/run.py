@@ -1,0 +1,217 @@
+"""`krt run`: creates a Run, and with --wait sees it through: output, progress, exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from controlplane.cli import console
+from controlplane.cli.connection import ConnectionSettings, Session, connect, connection_options, run_async, settings_of
+from controlplane.cli.failures import CommandFailed
+from controlplane.cli.manifest import RunRequest, build_manifest, random_name
+from controlplane.cli.printers import Output, encode, output_option
+from controlplane.cli.suggestions import complete_runtime
+from k8s.api.errors import UsageError
+from k8s.api.validation import MAX_INLINE_LENGTH, check_run_manifest
+
+_Result = TypeVar("_Result")
+FIELD_MANAGER = "krt"
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """What to do after the Run is created."""
+
+    is_waiting: bool = False
+    is_quiet: bool = False
+    cancels_on_interrupt: bool = False
+
+    def tell(self, text: str) -> None:
+        if not self.is_quiet:
+            console.note(text)
+
+
+@click.command()
+@click.argument("words", metavar="[-- COMMAND [ARG]...]", nargs=-1, type=click.UNPROCESSED)
+@click.option(
+    "-r", "--runtime", metavar="NAME", default="bash", show_default=True, shell_complete=complete_runtime, help="Runtime that executes it."
+)
+@click.option(
+    "-f", "--file", "path", metavar="FILE", type=click.Path(), help="Script to run, `-` for stdin. Words after `--` are its arguments."
+)
+@click.option("--env", metavar="NAME=VALUE", multiple=True, help="Environment variable; repeatable.")
+@click.option("--timeout", metavar="DURATION", help="Limit of each attempt, as in 30s or 1m30s; none by default.")
+@click.option("--entrypoint", metavar="PATH", help="File to run, relative to the repository.")
+@click.option("--handler", metavar="MODULE.FUNCTION", help="Function to run.")
+@click.option("--repo-url", metavar="URL", help="Git repository to run in.")
+@click.option("--commit-sha", metavar="REF", help="Commit, tag or branch of the repository.")
+@click.option("--retry-attempts", metavar="N", type=int, default=0, help="Attempts in all, 1 to 100; one by default.")
+@click.option(
+    "--retry-backoff", metavar="DURATION", help="Pause before the second attempt, doubled before each further one; 1s by default."
+)
+@click.option("--name", metavar="NAME", help="Name of the Run; by default run-<8 random letters and digits>.")
+@click.option("--ttl", metavar="DURATION", help="Delete the Run this long after its end.")
+@click.option("-l", "--label", "labels", metavar="KEY=VALUE", multiple=True, help="Label of the Run; repeatable.")
+@click.option("--wait", "is_waiting", is_flag=True, help="Stream its output, wait for its end, exit with its own exit code.")
+@click.option("-q", "--quiet", is_flag=True, help="With --wait: no progress on stderr.")
+@click.option("--cancel-on-interrupt", is_flag=True, help="With --wait: Ctrl-C cancels the Run.")
+@output_option()
+@connection_options(hidden=True)
+@click.pass_context
+def run(
+    ctx: click.Context, /, *, path: str | None, is_waiting: bool, quiet: bool, cancel_on_interrupt: bool, output: Output, **fields: Any
+) -> int:
+    """Create a Run, and with --wait see it through.
+
+    \b
+    krt run -- echo hello                       one command in the bash Runtime
+    krt run -f job.sh --wait -- --dry-run       a script with arguments, its output and exit code
+    krt run -r python -f - --env DAY=Monday < job.py
+
+    \b
+    Exit codes with --wait: the Run's own, or 124 it timed out, 125 the platform failed, 126/127 the command
+    cannot be executed or found, 128+N ended by signal N, 130 interrupted or cancelled, 2 wrong usage.
+    """
+    for name in ("commit_sha", "entrypoint", "handler", "name", "repo_url", "retry_backoff", "timeout", "ttl"):
+        if fields[name] == "":
+            raise UsageError(f"--{name.replace('_', '-')} is empty; give a value or leave the flag out")
+    if is_waiting and not output.is_table:
+        raise UsageError(f"-o {output.format} and --wait exclude each other: with --wait stdout is the Run's")
+    request = RunRequest(source=read_source(path), **fields)
+    manifest = build_manifest(request, name=request.name or random_name())
+    check_run_manifest(manifest)
+    settings = settings_of(ctx)
+    attention = Attention(is_waiting, quiet, cancel_on_interrupt)
+    return run_async(_run(manifest, settings=settings, output=output, attention=attention), settings=settings)
+
+
+def read_source(path: str | None) -> str | None:
+    """The text of a script; stdin for `-`. Reads little more than the limit: the file may be a device or huge."""
+    if path is None:
+        return None
+    where = "stdin" if path == "-" else path
+    try:
+        if path == "-":
+            data = sys.stdin.buffer.read(4 * MAX_INLINE_LENGTH + 1)
+        else:
+            with Path(path).open("rb") as file:
+                data = file.read(4 * MAX_INLINE_LENGTH + 1)
+    except OSError as error:
+        raise UsageError(f"--file {where}: {error.strerror or error}; give a readable file, or - for stdin") from error
+    if len(data) > 4 * MAX_INLINE_LENGTH:
+        raise UsageError(
+            f"spec.source.inline: --file {where} is larger than {MAX_INLINE_LENGTH} characters, the limit; "
+            "keep large sources in git (--repo-url)"
+        )
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"--file {where}: byte {error.start} is not UTF-8; a source is text") from error
+
+
+async def _run(manifest: dict[str, Any], *, settings: ConnectionSettings, output: Output, attention: Attention) -> int:
+    from controlplane.cli.targets import RUN
+
+    async with connect(settings) as session:
+        created, runtime_warning = await asyncio.gather(
+            create_run(session, manifest), missing_runtime(session, manifest["spec"]["runtime"])
+        )
+        if runtime_warning:
+            console.warn(runtime_warning)
+        name = created["metadata"]["name"]
+        if attention.is_waiting:
+            attention.tell(f"Task {name} created")
+            return await _see_through(session, name=name, uid=created["metadata"]["uid"], attention=attention)
+        if output.is_table:
+            click.echo(f"Task {name} created")
+        else:
+            created = {"apiVersion": RUN.resource().api_version, "kind": RUN.title, **created}
+            click.echo(encode([created], output=output, is_list=False), nl=False)
+        return 0
+
+
+async def create_run(session: Session, manifest: dict[str, Any]) -> dict[str, Any]:
+    """POST; the errors say what to do about them."""
+    from controlplane.cli.answers import explained
+    from controlplane.cli.targets import RUN
+
+    async with explained(RUN, namespace=session.namespace, name=manifest["metadata"]["name"], verb="create"):
+        return await session.client.create(RUN.resource(), manifest, namespace=session.namespace, field_manager=FIELD_MANAGER)
+
+
+async def missing_runtime(session: Session, name: str) -> str:
+    """A warning when no such Runtime exists; empty otherwise, also when we may not know."""
+    from controlplane.cli.targets import RUNTIME
+    from k8s.client import ApiError, NotFound
+
+    try:
+        await session.client.get(RUNTIME.resource(), name, namespace=session.namespace)
+    except NotFound:
+        return f'there is no Runtime "{name}" in namespace {session.namespace}: the Run waits until there is one (see: krt runtime list)'
+    except (ApiError, UsageError):
+        return ""
+    return ""
+
+
+async def _see_through(session: Session, *, name: str, uid: str, attention: Attention) -> int:
+    from controlplane.cli.attendance import Attendance, describe_end
+    from controlplane.cli.verdicts import exit_code_of_run
+
+    attendance = Attendance(session, tell=attention.tell)
+    finished = await until_signal(attendance.attend(name, uid=uid))
+    if isinstance(finished, signal.Signals):
+        await _leave(session, name=name, attention=attention)
+        return 128 + finished
+    code = exit_code_of_run(finished)
+    (attention.tell if code == 0 else console.note)(describe_end(finished))
+    return code
+
+
+async def _leave(session: Session, *, name: str, attention: Attention) -> None:
+    """Ctrl-C ends the waiting, not the Run; unless that is what was asked for."""
+    from controlplane.cli.runs import request_cancel
+
+    remedy = f"krt cancel {name} -n {session.namespace}"
+    if not attention.cancels_on_interrupt:
+        console.note(f"Interrupted. Run {name} goes on; cancel it with: {remedy}")
+        return
+    try:
+        await request_cancel(session, name)
+        console.note(f"Interrupted. Cancellation requested for run {name}")
+    except CommandFailed as error:
+        console.complain(f"Interrupted, but Run {name} could not be cancelled: {error}; try: {remedy}")
+
+
+async def until_signal(work: Coroutine[Any, Any, _Result]) -> _Result | signal.Signals:
+    """The result of `work`, or the SIGINT or SIGTERM that came first (the work is then cancelled)."""
+    loop = asyncio.get_running_loop()
+    interrupted: asyncio.Future[signal.Signals] = loop.create_future()
+
+    def interrupt(number: signal.Signals) -> None:
+        if not interrupted.done():
+            interrupted.set_result(number)
+
+    task = asyncio.create_task(work, name="attend-run")
+    either: set[asyncio.Future[Any]] = {task, interrupted}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, interrupt, number)
+    try:
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        return interrupted.result()
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+        interrupted.cancel()
+        task.cancel()
+        with suppress(asyncio.CancelledError, Exception):
+            await task

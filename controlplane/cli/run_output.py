@@ -1,0 +1,168 @@
+"""Streams the output of one Run from the log of the `runtimed` container of its Pod, from the first byte to the last.
+
+How the end is known: runtimed prints all lines of an attempt, then an end line (`k8s.api.run_log`), and only then asks for the
+terminal status; but the log pipeline of a node is asynchronous, so the status may get here first. After the terminal status
+we read on until the first of
+* the end line of the terminal attempt: nothing of this Run comes after it (the normal case, no waiting at all),
+* a line, of whatever Run, that the node stamped more than `PASSED_SECONDS` after the Run's completionTime (both are that
+  node's clock): the log has passed the end of the Run,
+* `QUIET_SECONDS` without any line: for runtimeds that print no end line, and attempts that died with their Pod.
+
+A broken stream is taken up again where it stopped: lines carry the node's timestamps, so none is printed twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from controlplane.cli.ages import parse_instant
+from k8s.api.errors import KrtError
+from k8s.api.run_log import EndLine, OutputLine, parse_line
+from k8s.api.timestamps import format_timestamp
+
+CONNECT_SECONDS = 10.0
+"""How long a log may take to open after the Run has ended, before its output is given up."""
+QUIET_SECONDS = 1.0
+"""Kubelet and container runtime forward a line within some ten milliseconds; a loaded node may take several hundred."""
+PASSED_SECONDS = 2.0
+"""More than a line can wait in the pipe between runtimed and the log file of its node."""
+CLOCK_MARGIN = timedelta(seconds=15)
+"""How far the node's clock may be behind the API server's for no line to be missed: the freshness limit of a heartbeat."""
+RECONNECT_SECONDS = (0.1, 0.3, 1.0, 3.0)
+
+
+class LogUnavailable(KrtError):
+    """The log cannot be read, and asking again will not help. The message says why."""
+
+    reason = "LogUnavailable"
+
+
+class LogInterrupted(KrtError):
+    """The log cannot be read now, or broke off; it may be taken up again."""
+
+    reason = "LogInterrupted"
+    retryable = True
+
+
+class LogSource(Protocol):
+    """The log of one `runtimed` container."""
+
+    def open(self, *, since: str, is_following: bool) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Lines with the node's timestamp before each. Raises LogUnavailable and LogInterrupted, also while lines are read."""
+        ...
+
+
+@dataclass(slots=True)
+class Position:
+    """How far the log has been read: the stamp of the last line, and how many lines with that very stamp."""
+
+    since: str
+    stamp: str = ""
+    seen: int = 0
+    _to_skip: int = 0
+    _is_catching_up: bool = False
+
+    def restart(self) -> str:
+        """Where to ask from; lines that were seen already will be skipped."""
+        self._to_skip, self.seen = self.seen, 0
+        self._is_catching_up = bool(self.stamp)
+        return self.stamp or self.since
+
+    def is_new(self, stamp: str) -> bool:
+        """Whether the line with `stamp`, the next one read, has not been read before; remembers it."""
+        # Only after a reconnect: within one stream an older stamp means that the node's clock was set back.
+        if self._is_catching_up and _order(stamp) < _order(self.stamp):
+            return False
+        if stamp != self.stamp:
+            self.stamp, self.seen, self._to_skip, self._is_catching_up = stamp, 1, 0, False
+            return True
+        self.seen += 1
+        return self.seen > self._to_skip
+
+
+@dataclass(slots=True)
+class OutputReader:
+    """Reads one container's log and hands on the lines of one Run."""
+
+    source: LogSource
+    run_uid: str
+    created: datetime | None
+    emit: Callable[[OutputLine], None]
+    quiet_seconds: float = QUIET_SECONDS
+    ended_attempts: set[int] = field(default_factory=set)
+    last_stamp: datetime | None = None
+    """The node's clock at the last line of any Run."""
+    _position: Position = field(init=False)
+    _activity: asyncio.Event = field(default_factory=asyncio.Event)
+    _was_open: bool = False
+
+    def __post_init__(self) -> None:
+        since = format_timestamp(self.created - CLOCK_MARGIN) if self.created else ""
+        self._position = Position(since)
+
+    async def read_once(self) -> None:
+        """What the log holds now."""
+        await self._read(is_following=False)
+
+    async def follow(self) -> None:
+        """For ever, over broken connections; raises LogUnavailable."""
+        failures = 0
+        while True:
+            before = self._position.stamp
+            with suppress(LogInterrupted):
+                await self._read(is_following=True)
+            failures = 0 if self._position.stamp != before else failures + 1
+            await asyncio.sleep(RECONNECT_SECONDS[min(failures, len(RECONNECT_SECONDS) - 1)])
+
+    async def finish(self, following: asyncio.Task[None], *, attempt: int, completed: datetime | None) -> None:
+        """After the terminal status: reads on until the last line of `attempt` has been read (see the module's text)."""
+        while not following.done() and attempt not in self.ended_attempts and not self._has_passed(completed):
+            self._activity.clear()
+            limit_seconds = self.quiet_seconds if self._was_open else CONNECT_SECONDS
+            try:
+                await asyncio.wait_for(_first(following, self._activity), limit_seconds)
+            except TimeoutError:
+                break
+
+    def _has_passed(self, completed: datetime | None) -> bool:
+        return bool(completed and self.last_stamp and self.last_stamp > completed + timedelta(seconds=PASSED_SECONDS))
+
+    async def _read(self, *, is_following: bool) -> None:
+        async with self.source.open(since=self._position.restart(), is_following=is_following) as lines:
+            self._was_open = True
+            self._activity.set()
+            async for line in lines:
+                self._take(line)
+
+    def _take(self, line: bytes) -> None:
+        stamp, _, text = line.partition(b" ")
+        if not self._position.is_new(stamp.decode("ascii", "replace")):
+            return
+        self.last_stamp = parse_instant(stamp.decode("ascii", "replace")) or self.last_stamp
+        parsed = parse_line(text)
+        if parsed is not None and parsed.run_uid == self.run_uid:
+            if isinstance(parsed, EndLine):
+                self.ended_attempts.add(parsed.attempt)
+            else:
+                self.emit(parsed)
+        self._activity.set()
+
+
+async def _first(task: asyncio.Task[None], event: asyncio.Event) -> None:
+    """Until one of them."""
+    waiting = asyncio.create_task(event.wait(), name="log-activity")
+    try:
+        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+
+
+def _order(stamp: str) -> tuple[str, str]:
+    """Stamps compare as text once the fraction is apart: Go leaves out trailing zeros."""
+    whole, _, fraction = stamp.removesuffix("Z").partition(".")
+    return whole, fraction
