@@ -1,0 +1,1 @@
+"""Runtime Servers: what runs user code beside runtimed. Never imports a Kubernetes client, nor the control plane, nor runtimed."""

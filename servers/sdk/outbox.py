@@ -1,0 +1,103 @@
+"""What one session still has to be told, computed when it is ready to send: nothing is queued but small facts.
+
+Output is read from what executions retain, at a cursor, at the pace of the reader: a slow one costs no memory and delays
+nobody. Pure but for `wake`. Not here: gRPC calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+
+from krtpb.executor.v1 import stream_pb2
+
+from servers.sdk import messages
+from servers.sdk.execution import AttemptId, Execution, StreamName
+from servers.sdk.limits import CHUNK_BYTES
+
+
+@dataclass(slots=True)
+class _Cursor:
+    offset: int = 0
+    told_truncated: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class _Delivery:
+    """`cursors` is empty for an attempt held since an older session until it is attached: its output is not sent, its end is."""
+
+    execution: Execution
+    cursors: dict[StreamName, _Cursor] = field(default_factory=dict)
+
+
+class Outbox:
+    def __init__(self) -> None:
+        self._facts: deque[stream_pb2.SessionResponse] = deque()
+        self._deliveries: dict[AttemptId, _Delivery] = {}
+        # In order, each once: those with output or an end to send take turns.
+        self._due: dict[AttemptId, None] = {}
+        self.wake = asyncio.Event()
+
+    @property
+    def fact_count(self) -> int:
+        return len(self._facts)
+
+    def post(self, fact: stream_pb2.SessionResponse) -> None:
+        """Sent before any output that is due."""
+        self._facts.append(fact)
+        self.wake.set()
+
+    def follow(self, execution: Execution, *, stdout_offset: int = 0, stderr_offset: int = 0) -> None:
+        """From now on the output from these offsets on, then the end, also if either was sent before."""
+        cursors = {StreamName.STDOUT: _Cursor(stdout_offset), StreamName.STDERR: _Cursor(stderr_offset)}
+        self._deliveries[execution.id] = _Delivery(execution, cursors=cursors)
+        self.touch(execution)
+
+    def hold(self, execution: Execution) -> None:
+        """Its end only, until it is followed."""
+        self._deliveries[execution.id] = _Delivery(execution)
+
+    def touch(self, execution: Execution) -> None:
+        """There may be more to send of it."""
+        if execution.id in self._deliveries:
+            self._due[execution.id] = None
+            self.wake.set()
+
+    def drop(self, attempt: AttemptId) -> None:
+        self._deliveries.pop(attempt, None)
+        self._due.pop(attempt, None)
+
+    def next(self) -> stream_pb2.SessionResponse | None:
+        """The next message to send, None while there is none."""
+        if self._facts:
+            return self._facts.popleft()
+        while self._due:
+            attempt = next(iter(self._due))
+            del self._due[attempt]
+            if message := self._next_of(self._deliveries[attempt]):
+                return message
+        return None
+
+    def _next_of(self, delivery: _Delivery) -> stream_pb2.SessionResponse | None:
+        for stream, cursor in delivery.cursors.items():
+            if message := _next_output(delivery.execution, stream=stream, cursor=cursor):
+                # At the end of the line: others send between two chunks of this one.
+                self._due[delivery.execution.id] = None
+                return message
+        if not delivery.execution.is_over:
+            return None
+        delivery.cursors.clear()
+        return messages.exited_event(delivery.execution)
+
+
+def _next_output(execution: Execution, *, stream: StreamName, cursor: _Cursor) -> stream_pb2.SessionResponse | None:
+    retained = execution.output(stream)
+    data = retained.slice(cursor.offset, size=CHUNK_BYTES)
+    is_last = cursor.offset + len(data) >= retained.kept_bytes
+    tells_truncated = is_last and retained.is_truncated and not cursor.told_truncated
+    if not data and not tells_truncated:
+        return None
+    offset, cursor.offset = cursor.offset, cursor.offset + len(data)
+    cursor.told_truncated = cursor.told_truncated or tells_truncated
+    return messages.output_event(execution.id, stream=stream, offset=offset, data=data, truncated=tells_truncated)

@@ -1,0 +1,58 @@
+"""Reads the output of attempts as it comes, always: a pipe that nobody reads would stop the workload.
+
+Reading does not depend on anybody taking the output: what is beyond the limit is counted and dropped by RetainedOutput.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from collections.abc import Callable
+
+from servers.sdk.limits import READ_BYTES
+from servers.sdk.retained import RetainedOutput
+
+# One buffer for all pipes: reads are synchronous, and what is kept is copied out before the next.
+_scratch = memoryview(bytearray(READ_BYTES))
+
+
+class PipeReader:
+    """Owns the read end of one pipe. `on_data` is called after each read that brought something."""
+
+    def __init__(self, fd: int, *, into: RetainedOutput, on_data: Callable[[], None]) -> None:
+        self._fd = fd
+        self._into = into
+        self._on_data = on_data
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(fd, self._read)
+
+    def finish(self) -> None:
+        """Takes what is in the pipe now and closes it, without waiting for whoever may still hold the other end."""
+        if self._fd < 0:
+            return
+        # A writer that survived could go on for ever: no more than what the pipe held when the attempt ended.
+        room = fcntl.fcntl(self._fd, fcntl.F_GETPIPE_SZ) + READ_BYTES
+        while room > 0 and (count := self._read()) > 0:
+            room -= count
+        self.close()
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            self._loop.remove_reader(self._fd)
+            os.close(self._fd)
+            self._fd = -1
+
+    def _read(self) -> int:
+        try:
+            count = os.readv(self._fd, [_scratch])
+        except BlockingIOError:
+            return 0
+        except OSError:
+            count = 0
+        if count == 0:
+            self.close()
+            return 0
+        self._into.write(_scratch[:count])
+        self._on_data()
+        return count

@@ -1,0 +1,214 @@
+"""The stream service: one session at a time holds, fenced as stream.proto says.
+
+The fence stands on one thing: a frame is acted on synchronously, behind a look at which session holds. A new Hello changes
+that first, so whatever of an older session has not been acted on never will be, and only then is Welcome written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from typing import Any, TypeAlias
+
+import grpc
+from krtpb.executor.v1 import stream_pb2, stream_pb2_grpc
+
+from servers.sdk import messages
+from servers.sdk.execution import AttemptId, Execution
+from servers.sdk.limits import CANCEL_GRACE_SECONDS, PENDING_REPLIES_LIMIT
+from servers.sdk.outbox import Outbox
+from servers.sdk.registry import Registry
+
+_log = logging.getLogger(__name__)
+
+Context: TypeAlias = grpc.aio.ServicerContext
+
+
+class Refused(Exception):
+    """A frame breaks the protocol; the session ends with INVALID_ARGUMENT and this text."""
+
+
+class _Session:
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.outbox = Outbox()
+        self.is_superseded = asyncio.Event()
+        self.has_room = asyncio.Event()
+        self.has_room.set()
+
+    def post(self, fact: stream_pb2.SessionResponse) -> None:
+        self.outbox.post(fact)
+        if self.outbox.fact_count >= PENDING_REPLIES_LIMIT:
+            self.has_room.clear()
+
+
+class SessionService(stream_pb2_grpc.RuntimeStreamServicer):
+    """Also the registry's Observer: what happens to executions is told to the session that holds now."""
+
+    def __init__(self, *, boot_id: str) -> None:
+        self._boot_id = boot_id
+        self._registry: Registry | None = None
+        self._holder: _Session | None = None
+
+    def serve(self, registry: Registry) -> None:
+        self._registry = registry
+
+    # The registry's Observer
+
+    def on_started(self, execution: Execution) -> None:
+        if self._holder:
+            self._holder.post(messages.started_event(execution))
+
+    def on_output(self, execution: Execution) -> None:
+        if self._holder:
+            self._holder.outbox.touch(execution)
+
+    def on_ended(self, execution: Execution) -> None:
+        if self._holder:
+            self._holder.outbox.touch(execution)
+
+    def on_forgotten(self, attempt: AttemptId) -> None:
+        if self._holder:
+            self._holder.outbox.drop(attempt)
+            self._holder.post(messages.forgotten_event(attempt))
+
+    # The RPC
+
+    async def Session(self, requests: AsyncIterator[stream_pb2.SessionRequest], context: Context) -> None:  # noqa: N802  gRPC's name
+        session = await self._open(requests, context)
+        tasks = [
+            asyncio.create_task(self._take_frames(session, requests), name="session reader"),
+            asyncio.create_task(_deliver(session, context), name="session writer"),
+            asyncio.create_task(_wait(session.is_superseded), name="session fence"),
+        ]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if self._holder is session:
+                self._holder = None
+            await _cancel(tasks)
+        await _close(session, tasks, context)
+
+    async def _open(self, requests: AsyncIterator[stream_pb2.SessionRequest], context: Context) -> _Session:
+        async for request in requests:
+            if request.WhichOneof("event") != "hello":
+                break
+            return self._take_over(request.hello)
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first request of a session must be hello")
+        raise AssertionError("abort raises")
+
+    def _take_over(self, hello: stream_pb2.Hello) -> _Session:
+        registry = self._registry
+        assert registry is not None
+        session = _Session(hello.session)
+        if self._holder:
+            self._holder.is_superseded.set()
+        # From this assignment on no frame of an older session is acted on. Welcome comes STRICTLY AFTER.
+        self._holder = session
+        held = list(registry)
+        for execution in held:
+            session.outbox.hold(execution)
+        session.post(messages.welcome_event(self._boot_id, held=held))
+        _log.info("session opened", extra={"session": session.name[:64], "held": len(held)})
+        return session
+
+    async def _take_frames(self, session: _Session, requests: AsyncIterator[stream_pb2.SessionRequest]) -> None:
+        async for request in requests:
+            if self._holder is not session:
+                return
+            self._act(request, session)
+            await session.has_room.wait()
+
+    def _act(self, request: stream_pb2.SessionRequest, session: _Session) -> None:
+        """Synchronous on purpose: between the fence's look and the end of the act nothing else runs."""
+        match request.WhichOneof("event"):
+            case "execute":
+                self._execute(request.execute, session)
+            case "cancel":
+                self._cancel(request.cancel, session)
+            case "forget":
+                self._forget(request.forget, session)
+            case "attach":
+                self._attach(request.attach, session)
+            case "hello":
+                raise Refused("hello: only the first request of a session is one")
+            case _:
+                # Of a newer client: what it means cannot matter to a server that does not know it.
+                _log.warning("unknown frame ignored", extra={"session": session.name[:64]})
+
+    def _execute(self, execute: stream_pb2.Execute, session: _Session) -> None:
+        attempt = _attempt(execute.key, frame="execute")
+        assert self._registry is not None
+        if self._registry.get(attempt):
+            session.post(messages.accepted_event(attempt, duplicate=True))
+            return
+        session.post(messages.accepted_event(attempt, duplicate=False))
+        session.outbox.follow(self._registry.execute(attempt, messages.request_of_stream(execute)))
+
+    def _cancel(self, cancel: stream_pb2.Cancel, session: _Session) -> None:
+        if execution := self._find(cancel.key, session=session, frame="cancel"):
+            grace_seconds = cancel.grace_millis / 1000 if cancel.grace_millis > 0 else CANCEL_GRACE_SECONDS
+            assert self._registry is not None
+            self._registry.stop(execution, grace_seconds=grace_seconds)
+            # One that is over already: its Exited was sent, or is due.
+
+    def _forget(self, forget: stream_pb2.Forget, session: _Session) -> None:
+        if execution := self._find(forget.key, session=session, frame="forget"):
+            assert self._registry is not None
+            self._registry.forget(execution)
+
+    def _attach(self, attach: stream_pb2.Attach, session: _Session) -> None:
+        if attach.stdout_offset < 0 or attach.stderr_offset < 0:
+            raise Refused("attach: an offset must not be negative")
+        if execution := self._find(attach.key, session=session, frame="attach"):
+            session.outbox.follow(execution, stdout_offset=attach.stdout_offset, stderr_offset=attach.stderr_offset)
+
+    def _find(self, key: stream_pb2.AttemptKey, *, session: _Session, frame: str) -> Execution | None:
+        assert self._registry is not None
+        attempt = _attempt(key, frame=frame)
+        execution = self._registry.get(attempt)
+        if execution is None:
+            session.post(messages.forgotten_event(attempt))
+        return execution
+
+
+def _attempt(key: stream_pb2.AttemptKey, *, frame: str) -> AttemptId:
+    if not key.run_uid:
+        raise Refused(f"{frame}.key.run_uid: must not be empty")
+    if key.attempt < 0:
+        raise Refused(f"{frame}.key.attempt: must not be negative")
+    return messages.attempt_of(key)
+
+
+async def _deliver(session: _Session, context: Context) -> None:
+    """Writes what is due, at the pace of the reader: `write` waits for gRPC's flow control."""
+    while True:
+        session.outbox.wake.clear()
+        while (message := session.outbox.next()) is not None:
+            await context.write(message)
+            if session.outbox.fact_count < PENDING_REPLIES_LIMIT:
+                session.has_room.set()
+        await session.outbox.wake.wait()
+
+
+async def _close(session: _Session, tasks: list[asyncio.Task[None]], context: Context) -> None:
+    if session.is_superseded.is_set():
+        await context.abort(grpc.StatusCode.ABORTED, "a newer session took over")
+    reader = tasks[0]
+    error = reader.exception() if reader.done() and not reader.cancelled() else None
+    if isinstance(error, Refused):
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+    _log.info("session closed", extra={"session": session.name[:64]})
+
+
+async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _wait(event: asyncio.Event) -> None:
+    await event.wait()

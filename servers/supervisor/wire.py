@@ -1,0 +1,73 @@
+"""What the Runtime Server and the supervisor say to each other: JSON objects behind a 4-byte length.
+
+To the supervisor: `start` (id, executable, argv, env, cwd) and `stop` (id, grace_seconds).
+From it: `started` (id, pid, micros; the read ends of stdout and stderr travel with it), `refused` (id, message) and
+`ended` (id, status, stopped, lost, cpu_seconds, peak_rss_bytes, survivors, micros). `id` is a number that the server chose.
+Not here: sockets (see channel).
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import Any
+
+FRAME_LIMIT_BYTES = 32 * 1024 * 1024
+"""A gRPC message is at most 4 MiB; JSON makes at most six bytes of one, and then there is the key of the environment."""
+
+_LENGTH = struct.Struct("!I")
+
+Message = dict[str, Any]
+
+
+class FrameTooLarge(Exception):
+    """The length cannot be meant: the two sides no longer agree on where frames begin."""
+
+
+class BadMessage(Exception):
+    """One frame makes no sense; the next may."""
+
+
+def encode(message: Message) -> bytes:
+    payload = encode_payload(message)
+    return _LENGTH.pack(len(payload)) + payload
+
+
+def encode_payload(message: Message) -> bytes:
+    return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def decode(payload: bytes) -> Message:
+    try:
+        message = json.loads(payload)
+    except (ValueError, RecursionError) as error:
+        raise BadMessage("not JSON") from error
+    if not isinstance(message, dict):
+        raise BadMessage("not a JSON object")
+    return message
+
+
+class FrameReader:
+    """Cuts a byte stream into payloads; holds at most one unfinished frame."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        self._buffer += data
+        payloads: list[bytes] = []
+        start = 0
+        while (end := self._end_of_frame(start)) is not None:
+            payloads.append(bytes(self._buffer[start + _LENGTH.size : end]))
+            start = end
+        del self._buffer[:start]
+        return payloads
+
+    def _end_of_frame(self, start: int) -> int | None:
+        if len(self._buffer) - start < _LENGTH.size:
+            return None
+        (length,) = _LENGTH.unpack_from(self._buffer, start)
+        if length > FRAME_LIMIT_BYTES:
+            raise FrameTooLarge
+        end = start + _LENGTH.size + int(length)
+        return end if end <= len(self._buffer) else None
