@@ -1,0 +1,12 @@
+"""The Python Runtime Server: handlers, scripts and command lines, one interpreter each."""
+
+from servers.python.commands import PythonCommands
+from servers.sdk import server_command
+
+main = server_command(
+    PythonCommands.find,
+    name="krt-server-python",
+    default_port=9092,
+    summary="Runs Python handlers, scripts and command lines for runtimed, which is the only one it answers.",
+)
+"""Entry point of the console script `krt-server-python`."""

@@ -1,0 +1,5 @@
+"""`python -m servers.python` is `krt-server-python`."""
+
+from servers.python import main
+
+main()
