@@ -1,0 +1,159 @@
+"""One Pod on this node, from first sight until its object is deleted and nothing of it is left on the machine."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+from dataclasses import replace
+from typing import Any
+
+from controlplane.local.node.container import DEFAULT_GRACE_SECONDS, Container
+from controlplane.local.node.host import NODE_PODS, Host
+from controlplane.local.node.logfile import LogFile
+from controlplane.local.node.logserver import NoLogsError
+from controlplane.local.node.plan import PodPorts
+from controlplane.local.node.podstatus import pod_status
+from controlplane.local.ports import is_free
+from k8s.api import names
+from k8s.client import ApiError, Conflict, Invalid, NotFound, strategic_patch
+
+Json = dict[str, Any]
+WRITE_RETRY_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
+"""Between attempts to tell the API server; the last one repeats. Containers run on meanwhile."""
+VANISHED_GRACE_SECONDS = 2.0
+"""For the processes of a Pod whose object is gone already (deleted by force): enough to stop what they started."""
+_log = logging.getLogger(__name__)
+
+
+class LocalPod:
+    """`run` is its life; `stop` and `vanish` are how the node tells it what became of its object."""
+
+    def __init__(self, pod: Json, *, host: Host) -> None:
+        metadata = pod["metadata"]
+        self.namespace: str = metadata["namespace"]
+        self.name: str = metadata["name"]
+        self.uid: str = metadata["uid"]
+        self.ports = PodPorts(runtime=host.ports.take(), status=host.ports.take(), health=host.ports.take())
+        self._pod = pod
+        self._host = host
+        self._start_time = host.now()
+        self._changed = asyncio.Event()
+        self._going = asyncio.Event()
+        self._is_object_gone = False
+        self._containers = [
+            Container(pod, manifest, host=host, keeper=self, on_change=self._changed.set) for manifest in pod["spec"]["containers"]
+        ]
+
+    async def run(self) -> None:
+        folders = self._host.folders(self.uid)
+        for folder in (folders.workspace, folders.state, *(folders.volume(name) for name in self._volume_names())):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        writer = asyncio.create_task(self._write_status(), name=f"status of {self.name}")
+        try:
+            async with asyncio.TaskGroup() as group:
+                for container in self._containers:
+                    group.create_task(container.run(), name=f"container {self.name}/{container.state.name}")
+            self._changed.set()
+            await self._going.wait()
+        finally:
+            writer.cancel()
+            await asyncio.gather(writer, return_exceptions=True)
+        await self._delete_object()
+        for port in (self.ports.runtime, self.ports.status, self.ports.health):
+            self._host.ports.release(port)
+        # Workspaces may hold many files: never in the event loop.
+        await asyncio.to_thread(shutil.rmtree, folders.root, ignore_errors=True)
+
+    def stop(self, *, grace_seconds: float | None) -> None:
+        """Its object was told to go. None is the Pod's own grace period."""
+        if grace_seconds is None:
+            own = self._pod["spec"].get("terminationGracePeriodSeconds")
+            grace_seconds = DEFAULT_GRACE_SECONDS if own is None else own
+        self._going.set()
+        for container in self._containers:
+            container.stop(grace_seconds=grace_seconds)
+
+    def vanish(self) -> None:
+        """Its object is gone."""
+        self._is_object_gone = True
+        self.stop(grace_seconds=VANISHED_GRACE_SECONDS)
+
+    def renew_ports_of(self, container: str) -> None:
+        """Called before a container starts: a port that somebody else took meanwhile is exchanged."""
+        if container == names.RUNTIMED_CONTAINER:
+            self.ports = replace(self.ports, status=self._usable(self.ports.status), health=self._usable(self.ports.health))
+        elif container == names.RUNTIME_CONTAINER and (port := self._usable(self.ports.runtime)) != self.ports.runtime:
+            self.ports = replace(self.ports, runtime=port)
+            for other in self._containers:
+                if other.state.name != container:
+                    other.restart(grace_seconds=VANISHED_GRACE_SECONDS)  # it was told the old port
+
+    def find_log(self, container: str, *, previous: bool) -> LogFile:
+        """Raises NoLogsError, worded as a kubelet does."""
+        found = next((one for one in self._containers if one.state.name == container), None)
+        if found is None:
+            raise NoLogsError(f"container {container} is not valid for pod {self.name}", status=404)
+        log = found.previous_log if previous else found.log
+        if log is None and previous:
+            raise NoLogsError(f'previous terminated container "{container}" in pod "{self.name}" not found', status=404)
+        if log is None:
+            why = found.state.waiting_reason
+            raise NoLogsError(f'container "{container}" in pod "{self.name}" is waiting to start: {why}', status=400)
+        return log
+
+    def _usable(self, port: int) -> int:
+        if is_free(port):
+            return port
+        _log.warning("port was taken by another program", extra={"pod": self.name, "port": port})
+        fresh = self._host.ports.take()
+        self._host.ports.release(port)
+        return fresh
+
+    def _volume_names(self) -> list[str]:
+        volumes = self._pod["spec"].get("volumes") or []
+        return [volume["name"] for volume in volumes if "/" not in volume["name"] and volume["name"] not in (".", "..")]
+
+    async def _write_status(self) -> None:
+        """Level-based: whatever happened meanwhile, the next write says how it is now. One write at a time."""
+        sent: Json = {}
+        failures = 0
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            states = [container.state for container in self._containers]
+            status = pod_status(states, old=sent, start_time=self._start_time, now=self._host.now())
+            if status == sent:
+                continue
+            if await self._send(status):
+                sent, failures = status, 0
+            else:
+                await asyncio.sleep(WRITE_RETRY_SECONDS[min(failures, len(WRITE_RETRY_SECONDS) - 1)])
+                failures += 1
+                self._changed.set()
+
+    async def _send(self, status: Json) -> bool:
+        # The UID makes a Pod of the same name that came after this one refuse it.
+        patch = strategic_patch({"metadata": {"uid": self.uid}, "status": status})
+        try:
+            await self._host.client.patch(NODE_PODS, self.name, patch, namespace=self.namespace, subresource="status")
+        except (NotFound, Conflict):
+            self.vanish()
+        except ApiError as error:
+            _log.warning("status of the Pod cannot be written", extra={"pod": self.name, "error": str(error)})
+            return isinstance(error, Invalid)  # the same again would be refused again
+        return True
+
+    async def _delete_object(self) -> None:
+        """The last step of a deletion, as a kubelet does it: everything has ended."""
+        failures = 0
+        while not self._is_object_gone:
+            try:
+                await self._host.client.delete(NODE_PODS, self.name, namespace=self.namespace, uid=self.uid, grace_period_seconds=0)
+                return
+            except (NotFound, Conflict):
+                return
+            except ApiError as error:
+                _log.warning("Pod cannot be deleted", extra={"pod": self.name, "error": str(error)})
+            await asyncio.sleep(WRITE_RETRY_SECONDS[min(failures, len(WRITE_RETRY_SECONDS) - 1)])
+            failures += 1
