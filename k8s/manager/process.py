@@ -44,13 +44,13 @@ def run_process(name: str, main: Callable[[Lifecycle], Awaitable[None]], *, log_
     except TaskCrashed:
         return 1  # logged where it happened
     except UsageError as error:
-        logger.error("process cannot start", extra={"process": name, "reason": error.reason, "error": str(error)})
+        logger.error("process cannot start", extra={"program": name, "reason": error.reason, "error": str(error)})
         return 2
     except KrtError as error:
-        logger.error("process failed", extra={"process": name, "reason": error.reason, "error": str(error)})
+        logger.error("process failed", extra={"program": name, "reason": error.reason, "error": str(error)})
         return 1
     except Exception:  # the task boundary of the whole process
-        logger.exception("process crashed", extra={"process": name})
+        logger.exception("process crashed", extra={"program": name})
         return 1
     return 0
 
@@ -60,18 +60,18 @@ async def _live(name: str, main: Callable[[Lifecycle], Awaitable[None]]) -> None
     loop = asyncio.get_running_loop()
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, _stop, number, lifecycle, name)
-    logger.info("process starts", extra={"process": name, "pid": os.getpid()})
+    logger.info("process starts", extra={"program": name, "pid": os.getpid()})
     async with lifecycle.tasks:
         await main(lifecycle)
-    logger.info("process ends", extra={"process": name, "pid": os.getpid()})
+    logger.info("process ends", extra={"program": name, "pid": os.getpid()})
 
 
 def _stop(number: signal.Signals, lifecycle: Lifecycle, name: str) -> None:
     if lifecycle.stopping.is_set():
-        logger.warning("process exits at once", extra={"process": name, "signal": number.name})
+        logger.warning("process exits at once", extra={"program": name, "signal": number.name})
         sys.stdout.flush()
         sys.stderr.flush()
         # Not sys.exit: whoever asks twice does not want to wait for any cleaning up.
         os._exit(128 + number)
-    logger.info("process is asked to stop", extra={"process": name, "signal": number.name})
+    logger.info("process is asked to stop", extra={"program": name, "signal": number.name})
     lifecycle.stopping.set()
