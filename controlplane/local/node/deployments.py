@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,13 +21,16 @@ _log = logging.getLogger(__name__)
 
 
 class DeploymentController:
-    """Told of changes by `touch`; `run` works them off. Reads the caches, which also take in the answers of its own writes."""
+    """Told of changes by `touch`; `run` works them off. `on_created` puts a new Pod into the cache before the next decision."""
 
-    def __init__(self, client: ApiClient, *, deployments: Cache[Json], pods: Cache[Json], node_name: str) -> None:
+    def __init__(
+        self, client: ApiClient, *, deployments: Cache[Json], pods: Cache[Json], node_name: str, on_created: Callable[[Json], None]
+    ) -> None:
         self._client = client
         self._deployments = deployments
         self._pods = pods
         self._node_name = node_name
+        self._on_created = on_created
         self._dirty: dict[str, None] = {}
         self._wake = asyncio.Event()
         self._random = random.Random()  # noqa: S311 - names, not secrets
@@ -68,7 +71,7 @@ class DeploymentController:
             return
         rollout = plan_rollout(deployment, pods=pods, node_name=self._node_name, random_suffix=self._random_suffix, now=datetime.now(UTC))
         for body in rollout.create:
-            self._pods.take(await self._client.create(NODE_PODS, body, namespace=body["metadata"]["namespace"]))
+            self._on_created(await self._client.create(NODE_PODS, body, namespace=body["metadata"]["namespace"]))
         finished = (pod for pod in pods if is_going(pod) and "deletionTimestamp" not in pod["metadata"])
         await self._delete([*rollout.delete, *finished])
         await self._write_status(deployment, rollout.status)

@@ -37,7 +37,13 @@ class LocalNode:
         self._tasks = tasks
         self._deployments: Cache[Json] = Cache()
         self._pod_cache: Cache[Json] = Cache()
-        self._controller = DeploymentController(host.client, deployments=self._deployments, pods=self._pod_cache, node_name=host.node_name)
+        self._controller = DeploymentController(
+            host.client,
+            deployments=self._deployments,
+            pods=self._pod_cache,
+            node_name=host.node_name,
+            on_created=self._on_created,
+        )
         self._pods: dict[str, LocalPod] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._grace: dict[str, float] = {}
@@ -132,6 +138,11 @@ class LocalNode:
                     continue
             self._pod_cache.drop(metadata["uid"])
             return
+
+    def _on_created(self, pod: Json) -> None:
+        """The answer of our own create: whichever of it and the watch event comes first starts the Pod, the other is old news."""
+        if change := self._pod_cache.take(pod):
+            self._on_pod(change)
 
     def _on_pod(self, change: Change[Json]) -> None:
         pod = change.new or change.old
