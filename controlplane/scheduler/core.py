@@ -47,7 +47,7 @@ class SchedulerCore:
         self.binds_in_flight: set[str] = set()
         self.is_listed = False
         self._recorder = recorder or NobodyCounts()
-        self._jitter = jitter
+        self.jitter = jitter
         self._round: deque[Queue] = deque()
         self._arrivals = 0
         self._freshness = Timers()
@@ -170,7 +170,7 @@ class SchedulerCore:
         if not failures:
             return 0.0
         doubled: float = self.settings.write_backoff_seconds * 2 ** min(failures - 1, 16)
-        return min(doubled, self.settings.write_backoff_cap_seconds) * (0.5 + self._jitter())
+        return min(doubled, self.settings.write_backoff_cap_seconds) * (0.5 + self.jitter())
 
     # ---- the place of a Run
 

@@ -175,6 +175,7 @@ class World(RuleBasedStateMachine):
         waiting = self.waiting_runs(observer)
         decisions = observer.core.handle(event, now=self.now, wall=EPOCH + timedelta(seconds=self.now))
         observer.writes.extend(decisions)
+        assert len({decision.run.uid for decision in observer.writes}) == len(observer.writes), "two writes to one Run are out"
         validate(observer.core)
         for decision in decisions:
             if isinstance(decision, Bind):

@@ -1,0 +1,84 @@
+"""What the scheduler and the controllers share as processes: client, endpoints, leadership, an orderly end. No work of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, PlatformCollector, ProcessCollector
+
+from k8s.client import ApiClient, LeaderElector, Resource, load_credentials
+from k8s.manager import Lifecycle, ManagerSettings, StatusServer
+
+Work = Callable[[ApiClient], Awaitable[None]]
+"""Runs until it is cancelled."""
+
+
+async def serve(
+    lifecycle: Lifecycle,
+    settings: ManagerSettings,
+    *,
+    name: str,
+    lease_name: str,
+    probed: Resource[Any],
+    registry: CollectorRegistry,
+    work: Work,
+) -> None:
+    """Does `work` until the process is asked to stop; with --leader-elect only while it holds the Lease.
+
+    /readyz asks the API server for one object of the kind `probed`.
+    """
+    credentials = await load_credentials(kubeconfig=settings.kubeconfig)
+    client = await ApiClient.connect(credentials, user_agent=name)
+    client.on_request = _request_counter(registry)
+
+    async def api_answers() -> None:
+        await client.request("GET", probed.path(), query={"limit": "1"})
+
+    endpoints = StatusServer(
+        health_bind=settings.health_probe_bind_address,
+        metrics_bind=settings.metrics_bind_address,
+        checks={"kubernetes-api": api_answers},
+        registry=registry,
+    )
+    async with client, endpoints:
+        working = lifecycle.tasks.start(_lead(client, settings, name=name, lease_name=lease_name, work=work), name=name)
+        await lifecycle.stopping.wait()
+        # STRICTLY BEFORE the client closes: leaving gives the Lease back.
+        working.cancel()
+        await asyncio.wait({working})
+
+
+async def _lead(client: ApiClient, settings: ManagerSettings, *, name: str, lease_name: str, work: Work) -> None:
+    if not settings.leader_elect:
+        await work(client)
+        return
+    elector = LeaderElector(
+        client,
+        lease_name=lease_name,
+        namespace=os.environ.get("POD_NAMESPACE") or "default",
+        identity=f"{name}_{socket.gethostname()}_{os.getpid()}",
+    )
+    await elector.run(lambda: work(client))
+
+
+def make_registry() -> CollectorRegistry:
+    """A registry of this process alone, with its own CPU, memory and descriptors in it."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    return registry
+
+
+def _request_counter(registry: CollectorRegistry) -> Callable[[str, str, str], None]:
+    counter = Counter(
+        "kruntimes_api_requests_total", "Requests to the API server.", labelnames=["method", "resource", "status"], registry=registry
+    )
+
+    def count(method: str, plural: str, status: str) -> None:
+        counter.labels(method, plural, status).inc()
+
+    return count

@@ -1,0 +1,176 @@
+"""Feeds the core what the watches tell and performs what it decides, many writes at a time. It decides nothing itself."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import aclosing, suppress
+from datetime import UTC, datetime
+from typing import assert_never
+
+from controlplane.scheduler.core import SchedulerCore
+from controlplane.scheduler.metrics import SchedulerMetrics
+from controlplane.scheduler.model import Announce, Bind, Cancel, Decision, Event, Listed, PodGone, PodSeen, Refuse, RunGone, RunSeen, Ticked
+from controlplane.scheduler.model import Settled as WriteSettled
+from k8s.api import names, transitions
+from k8s.api.phases import NOT_TERMINAL_SELECTOR
+from k8s.api.pod import Pod
+from k8s.api.run import Run
+from k8s.client import PODS, RUNS, ApiClient, ApiError, Backoff, Cache, Conflict, NotFound, conditional_status, list_and_watch, message_of
+from k8s.manager import Tasks
+
+logger = logging.getLogger(__name__)
+
+FIELD_MANAGER = "kruntimes-scheduler"
+
+
+class SchedulerShell:
+    """One term of leadership: made anew for each, so that nothing of an older one is believed."""
+
+    def __init__(
+        self,
+        client: ApiClient,
+        *,
+        metrics: SchedulerMetrics,
+        core: SchedulerCore | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._client = client
+        self._metrics = metrics
+        self._core = core or SchedulerCore(recorder=metrics)
+        self._clock = clock
+        self._wall = wall
+        self._runs: Cache[Run] = Cache()
+        self._pods: Cache[Pod] = Cache()
+        self._tasks = Tasks()
+        self._armed_for: float | None = None
+        self._is_due_earlier = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with self._tasks as tasks:
+            tasks.start(self._follow_pods(), name="follow pods")
+            tasks.start(self._follow_runs(), name="follow runs")
+            tasks.start(self._keep_time(), name="keep time")
+            await asyncio.Event().wait()
+
+    # ---- what is seen
+
+    async def _follow_runs(self) -> None:
+        async with aclosing(list_and_watch(self._client, RUNS, field_selector=NOT_TERMINAL_SELECTOR)) as notices:
+            async for notice in notices:
+                was_synced = self._runs.is_synced
+                for change in self._runs.feed(notice):
+                    gone = change.old.uid if change.old is not None else ""
+                    self._step(RunSeen(change.new) if change.new is not None else RunGone(gone))
+                self._begin_when_both_are_listed(was_synced)
+
+    async def _follow_pods(self) -> None:
+        async with aclosing(list_and_watch(self._client, PODS, label_selector=names.RUNTIME_LABEL)) as notices:
+            async for notice in notices:
+                was_synced = self._pods.is_synced
+                for change in self._pods.feed(notice):
+                    gone = change.old.uid if change.old is not None else ""
+                    self._step(PodSeen(change.new) if change.new is not None else PodGone(gone))
+                self._begin_when_both_are_listed(was_synced)
+
+    def _begin_when_both_are_listed(self, was_synced: bool) -> None:
+        """Without all Runs it is unknown what is taken: nothing is bound before."""
+        if not was_synced and self._runs.is_synced and self._pods.is_synced:
+            logger.info("scheduling begins", extra={"runs": len(self._runs), "pods": len(self._pods)})
+            self._step(Listed())
+
+    async def _keep_time(self) -> None:
+        while True:
+            self._armed_for = self._core.next_deadline()
+            self._is_due_earlier.clear()
+            delay = None if self._armed_for is None else max(0.0, self._armed_for - self._clock())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    await self._is_due_earlier.wait()
+            self._step(Ticked())
+
+    def _step(self, event: Event) -> None:
+        for decision in self._core.handle(event, now=self._clock(), wall=self._wall()):
+            self._tasks.start(self._perform(decision), name="write status")
+        deadline = self._core.next_deadline()
+        if deadline is not None and (self._armed_for is None or deadline < self._armed_for):
+            self._is_due_earlier.set()
+
+    # ---- what is done
+
+    async def _perform(self, decision: Decision) -> None:
+        """One conditional write, and what is true after it. Never the same write twice: the core decides again."""
+        run = decision.run
+        began_at = self._clock()
+        patch = conditional_status(self._change(decision), resource_version=run.metadata.resource_version)
+        has_landed = False
+        try:
+            answer = await self._client.patch(
+                RUNS, run.metadata.name, patch, namespace=run.metadata.namespace, subresource="status", field_manager=FIELD_MANAGER
+            )
+            self._runs.take(answer)
+            has_landed = True
+        except ApiError as error:
+            self._note_failure(decision, error)
+            await self._read_again(run)
+        if has_landed and isinstance(decision, Bind):
+            self._note_bind(decision, seconds=self._clock() - began_at)
+        self._step(WriteSettled(run.uid, run=self._runs.get(run.uid), has_landed=has_landed))
+
+    def _change(self, decision: Decision) -> transitions.StatusChange:
+        now = self._wall()
+        match decision:
+            case Bind(run, pod_name, pod_uid, observed):
+                return transitions.bind(run, pod_name=pod_name, pod_uid=pod_uid, observed=observed, now=now)
+            case Announce(run, message):
+                return transitions.waiting(run, message=message)
+            case Cancel(run):
+                return transitions.cancelled_before_bind(run, now=now)
+            case Refuse(run, reason, message):
+                return transitions.refused(run, reason=reason, message=message, now=now)
+            case _:
+                assert_never(decision)
+
+    async def _read_again(self, run: Run) -> None:
+        """Until the API server says what is true: the write may have happened."""
+        backoff = Backoff()
+        while True:
+            try:
+                seen = await self._client.get(RUNS, run.metadata.name, namespace=run.metadata.namespace)
+            except NotFound:
+                self._runs.drop(run.uid)
+                return
+            except ApiError as error:
+                delay = backoff.next_delay(self._chance())
+                if backoff.is_worth_a_line:
+                    logger.warning("run cannot be read again", extra={"run": run.key, "uid": run.uid} | message_of(error))
+                await asyncio.sleep(delay)
+                continue
+            if seen.uid != run.uid:
+                self._runs.drop(run.uid)
+            else:
+                self._runs.take(seen)
+            return
+
+    def _note_failure(self, decision: Decision, error: ApiError) -> None:
+        run = decision.run
+        fields = {"run": run.key, "uid": run.uid, "attempt": run.attempt_number, "decision": type(decision).__name__}
+        if isinstance(error, (Conflict, NotFound)):
+            logger.debug("status write met a newer run", extra=fields | message_of(error))
+            if isinstance(decision, Bind):
+                self._metrics.bind_conflicted()
+        else:
+            logger.warning("status write failed", extra=fields | message_of(error))
+
+    def _note_bind(self, decision: Bind, *, seconds: float) -> None:
+        created = decision.run.metadata.creation_timestamp or decision.observed
+        waited = (self._wall() - created).total_seconds()
+        self._metrics.bound(decision.run.spec.runtime, sync_seconds=seconds, queue_seconds=waited)
+        logger.debug("run is bound", extra={"run": decision.run.key, "uid": decision.run.uid, "pod": decision.pod_name})
+
+    def _chance(self) -> float:
+        return self._core.jitter()
