@@ -26,8 +26,8 @@ _COMMANDS = {
     "completion": ("controlplane.cli.completion:completion", "Print the completion script of a shell."),
     "version": ("controlplane.cli.version:version", "Print the version."),
 }
-_LOCAL_EXTRA = frozenset({"cel", "jsonpatch", "jsonschema_rs"})
-"""What `pip install 'kruntimes[local]'` adds."""
+_LOCAL_EXTRA = ("cel", "jsonpatch", "jsonschema_rs")
+"""The packages that `pip install 'kruntimes[local]'` adds."""
 
 
 class _LazyGroup(click.Group):
@@ -40,12 +40,9 @@ class _LazyGroup(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module, _, attribute = _COMMANDS[cmd_name][0].partition(":")
-        try:
-            command: click.Command = getattr(importlib.import_module(module), attribute)
-        except ModuleNotFoundError as error:
-            if cmd_name == "local" and error.name in {*_LOCAL_EXTRA, "controlplane.local", "controlplane.local.cli"}:
-                return _explain_missing_local(str(error.name))
-            raise
+        if cmd_name == "local" and (missing := _missing_for_local()):
+            return _explain_missing_local(missing)
+        command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -59,13 +56,21 @@ class _LazyGroup(click.Group):
         return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
 
 
-def _explain_missing_local(module: str) -> click.Command:
+def _missing_for_local() -> str:
+    """Local mode is not in production images, and its extra packages not in every installation."""
+    import importlib.util
+
+    names = ("controlplane.local", *_LOCAL_EXTRA)
+    return ", ".join(name for name in names if importlib.util.find_spec(name) is None)
+
+
+def _explain_missing_local(missing: str) -> click.Command:
     """Stands in for the group `local`, so that its arguments are not complained about instead of what is missing."""
 
     @click.command("local", context_settings={"ignore_unknown_options": True}, add_help_option=False)
     @click.argument("args", nargs=-1, type=click.UNPROCESSED)
     def local(args: tuple[str, ...]) -> None:
-        raise click.ClickException(f"krt local needs packages that are not installed ({module}); run: pip install 'kruntimes[local]'")
+        raise click.ClickException(f"krt local needs packages that are not installed ({missing}); run: pip install 'kruntimes[local]'")
 
     return local
 

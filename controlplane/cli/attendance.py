@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from controlplane.cli import console
 from controlplane.cli.ages import human_duration
+from controlplane.cli.failures import CommandFailed
 from controlplane.cli.pod_log import PodLog
 from controlplane.cli.run_output import LogUnavailable, OutputReader
 from controlplane.cli.run_watch import watch_run
@@ -77,67 +79,124 @@ class Attendance:
     """Follows one Run and the log of whichever Pod has it."""
 
     session: Session
-    emit: Callable[[OutputLine], None] = write_output_line
     tell: Callable[[str], None] = console.note
-    is_log_optional: bool = True
-    """Waiting goes on without the log; `krt logs` is about nothing else."""
+    is_about_output: bool = False
+    """`krt logs`: fails without the log, and begins with what there is. Waiting goes on without it."""
+    tail: int = 0
+    """How many lines of each stream to begin with; 0 for all."""
     _pod_uid: str = ""
     _attempt: int = 1
     """The last one seen on that Pod."""
     _reader: OutputReader | None = None
     _following: asyncio.Task[None] | None = None
-    _refusals: set[str] = field(default_factory=set)
+    _is_reported: bool = False
 
     async def attend(self, name: str, *, uid: str | None = None) -> Run:
         """Until it is terminal and its output has been written."""
         progress = Progress(self.tell)
-        run: Run | None = None
         try:
             async with aclosing(watch_run(self.session, name, uid=uid)) as states:
-                async for run in states:
+                while (run := await self._next_of(states)) is not None:
                     progress.show(run)
                     await self._follow_pod(run)
-            assert run is not None
-            await self._finish_reading(run)
+                    if run.is_terminal:
+                        await self._finish_reading(run)
+                        return run
         finally:
             await self._stop()
-        return run
+        raise CommandFailed(f"Run {name}: the watch ended before the Run did")
+
+    async def _next_of(self, states: AsyncGenerator[Run, None]) -> Run | None:
+        """The next state. Meanwhile the reader may fail: at once for a closed stdout, with a warning for a log that is gone."""
+        upcoming = asyncio.ensure_future(anext(states, None))
+        try:
+            while not upcoming.done():
+                reading = [self._following] if self._following and not self._is_reported else []
+                await asyncio.wait([upcoming, *reading], return_when=asyncio.FIRST_COMPLETED)
+                self._report_failed_reading()
+            return upcoming.result()
+        finally:
+            upcoming.cancel()
 
     async def _follow_pod(self, run: Run) -> None:
         """Starts following the Pod's log; when the Run moved, after the rest of the former Pod's."""
         pod_uid = run.status.assigned_pod_uid or run.status.assigned_pod
-        if pod_uid and pod_uid != self._pod_uid and may_have_output(run):
+        if not pod_uid or not may_have_output(run):
+            return
+        if pod_uid != self._pod_uid:
             await self._finish_reading(run)
             await self._stop()
-            self._start(run, pod_uid=pod_uid)
-        if pod_uid:
-            self._attempt = max(1, run.attempt_number)
+            self._start(run)
+            self._pod_uid = pod_uid
+        self._attempt = max(1, run.attempt_number)
 
-    def _start(self, run: Run, *, pod_uid: str) -> None:
-        self._pod_uid = pod_uid
+    def _start(self, run: Run) -> None:
         log = PodLog(self.session.client, self.session.namespace, run.status.assigned_pod)
-        self._reader = OutputReader(log, run_uid=run.uid, created=run.metadata.creation_timestamp, emit=self.emit)
-        self._following = asyncio.create_task(self._reader.follow(), name="follow-output")
+        self._reader = OutputReader(log, run_uid=run.uid, created=run.metadata.creation_timestamp, emit=write_output_line)
+        self._following = asyncio.create_task(self._read(self._reader), name="follow-output")
+
+    async def _read(self, reader: OutputReader) -> None:
+        if self.is_about_output:
+            await read_tail(reader, tail=self.tail)
+        await reader.follow()
 
     async def _finish_reading(self, run: Run) -> None:
-        if self._reader is None or self._following is None:
-            return
-        await self._reader.finish(self._following, attempt=self._attempt, completed=run.status.completion_time)
-        if self._following.done() and not self._following.cancelled() and (error := self._following.exception()):
-            self._report(error)
+        if self._reader is not None and self._following is not None:
+            await self._reader.finish(self._following, attempt=self._attempt, completed=run.status.completion_time)
+            self._report_failed_reading()
 
-    def _report(self, error: BaseException) -> None:
-        if not isinstance(error, LogUnavailable) or not self.is_log_optional:
+    def _report_failed_reading(self) -> None:
+        """Raises what only the command can answer; a log that cannot be had is told once, unless nothing is missing."""
+        if self._following is None or not self._following.done() or self._is_reported:
+            return
+        self._is_reported = True
+        error = self._following.exception()
+        if error is not None and not (isinstance(error, LogUnavailable) and not self.is_about_output):
             raise error
-        if str(error) not in self._refusals:
-            self._refusals.add(str(error))
-            console.warn(f"no output to show: {error}")
+        if error is not None and self._reader is not None and self._attempt not in self._reader.ended_attempts:
+            console.warn(f"no more output: {error}")
 
     async def _stop(self) -> None:
         if self._following is not None:
             self._following.cancel()
             await asyncio.gather(self._following, return_exceptions=True)
         self._following = self._reader = None
+        self._is_reported = False
+
+
+async def read_tail(reader: OutputReader, *, tail: int) -> None:
+    """What the log holds now: all of it as it is read, or the last lines of each stream once all is read."""
+    if not tail:
+        await reader.read_once()
+        return
+    kept, emit = Tail(tail), reader.emit
+    reader.emit = kept.add
+    await reader.read_once()
+    reader.emit = emit
+    for line in kept.lines():
+        emit(line)
+
+
+@dataclass(slots=True)
+class Tail:
+    """The last lines of each stream, in their order."""
+
+    limit: int
+    _lines: deque[tuple[int, OutputLine]] = field(default_factory=deque)
+    _counts: dict[str, int] = field(default_factory=dict)
+
+    def add(self, line: OutputLine) -> None:
+        number = self._counts.get(line.stream, 0)
+        self._counts[line.stream] = number + 1
+        self._lines.append((number, line))
+        while self._lines and self._is_old(*self._lines[0]):
+            self._lines.popleft()
+
+    def lines(self) -> list[OutputLine]:
+        return [line for number, line in self._lines if not self._is_old(number, line)]
+
+    def _is_old(self, number: int, line: OutputLine) -> bool:
+        return number < self._counts[line.stream] - self.limit
 
 
 def may_have_output(run: Run) -> bool:

@@ -24,11 +24,12 @@ class PodLog:
     pod: str
 
     @asynccontextmanager
-    async def open(self, *, since: str, is_following: bool) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def open(self, *, since: str, is_following: bool, is_previous: bool = False) -> AsyncIterator[AsyncIterator[bytes]]:
         from k8s.client import PODS, ApiError
 
         query = {"container": RUNTIMED_CONTAINER, "timestamps": "true"}
         query |= {"follow": "true"} if is_following else {}
+        query |= {"previous": "true"} if is_previous else {}
         query |= {"sinceTime": since} if since else {}
         path = PODS.path(namespace=self.namespace, name=self.pod, subresource="log")
         try:

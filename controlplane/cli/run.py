@@ -19,7 +19,7 @@ from controlplane.cli.failures import CommandFailed
 from controlplane.cli.manifest import RunRequest, build_manifest, random_name
 from controlplane.cli.printers import Output, encode, output_option
 from controlplane.cli.suggestions import complete_runtime
-from k8s.api.errors import UsageError
+from k8s.api.errors import KrtError, UsageError
 from k8s.api.validation import MAX_INLINE_LENGTH, check_run_manifest
 
 _Result = TypeVar("_Result")
@@ -90,7 +90,8 @@ def run(
     check_run_manifest(manifest)
     settings = settings_of(ctx)
     attention = Attention(is_waiting, quiet, cancel_on_interrupt)
-    return run_async(_run(manifest, settings=settings, output=output, attention=attention), settings=settings)
+    work = _run(manifest, settings=settings, output=output, attention=attention, is_name_random=request.name is None)
+    return run_async(work, settings=settings)
 
 
 def read_source(path: str | None) -> str | None:
@@ -117,15 +118,17 @@ def read_source(path: str | None) -> str | None:
         raise UsageError(f"--file {where}: byte {error.start} is not UTF-8; a source is text") from error
 
 
-async def _run(manifest: dict[str, Any], *, settings: ConnectionSettings, output: Output, attention: Attention) -> int:
+async def _run(
+    manifest: dict[str, Any], *, settings: ConnectionSettings, output: Output, attention: Attention, is_name_random: bool
+) -> int:
     from controlplane.cli.targets import RUN
 
     async with connect(settings) as session:
-        created, runtime_warning = await asyncio.gather(
-            create_run(session, manifest), missing_runtime(session, manifest["spec"]["runtime"])
+        created, warning = await asyncio.gather(
+            create_run(session, manifest, is_name_random=is_name_random), missing_runtime(session, manifest["spec"]["runtime"])
         )
-        if runtime_warning:
-            console.warn(runtime_warning)
+        if warning:
+            console.warn(warning)
         name = created["metadata"]["name"]
         if attention.is_waiting:
             attention.tell(f"Task {name} created")
@@ -138,13 +141,36 @@ async def _run(manifest: dict[str, Any], *, settings: ConnectionSettings, output
         return 0
 
 
-async def create_run(session: Session, manifest: dict[str, Any]) -> dict[str, Any]:
-    """POST; the errors say what to do about them."""
+async def create_run(session: Session, manifest: dict[str, Any], *, is_name_random: bool) -> dict[str, Any]:
+    """POSTs it once. The errors say what to do about them."""
     from controlplane.cli.answers import explained
     from controlplane.cli.targets import RUN
+    from k8s.client import ApiError
 
-    async with explained(RUN, namespace=session.namespace, name=manifest["metadata"]["name"], verb="create"):
-        return await session.client.create(RUN.resource(), manifest, namespace=session.namespace, field_manager=FIELD_MANAGER)
+    name, namespace = manifest["metadata"]["name"], session.namespace
+    try:
+        async with explained(RUN, namespace=namespace, name=name, verb="create"):
+            return await session.client.create(RUN.resource(), manifest, namespace=namespace, field_manager=FIELD_MANAGER)
+    except KrtError as error:
+        cause = error if isinstance(error, ApiError) else error.__cause__
+        if not isinstance(cause, ApiError) or cause.is_answered:
+            raise
+        if not is_name_random:
+            raise CommandFailed(
+                f"{error}; whether Run {name} was created is not known, look with: krt get {name} -n {namespace}"
+            ) from error
+        return await _created_after_all(session, name, error=error)
+
+
+async def _created_after_all(session: Session, name: str, *, error: KrtError) -> dict[str, Any]:
+    """The answer to the POST was lost: read, and never send it again. The name is random, so what has it is ours."""
+    from controlplane.cli.targets import RUN
+    from k8s.client import ApiError
+
+    try:
+        return await session.client.get(RUN.resource(), name, namespace=session.namespace)
+    except ApiError:
+        raise error from error.__cause__
 
 
 async def missing_runtime(session: Session, name: str) -> str:

@@ -52,7 +52,7 @@ class LogInterrupted(KrtError):
 class LogSource(Protocol):
     """The log of one `runtimed` container."""
 
-    def open(self, *, since: str, is_following: bool) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+    def open(self, *, since: str, is_following: bool, is_previous: bool = False) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Lines with the node's timestamp before each. Raises LogUnavailable and LogInterrupted, also while lines are read."""
         ...
 
@@ -107,12 +107,15 @@ class OutputReader:
 
     async def read_once(self) -> None:
         """What the log holds now."""
+        await self._read_previous()
         await self._read(is_following=False)
 
     async def follow(self) -> None:
         """For ever, over broken connections; raises LogUnavailable."""
         failures = 0
         while True:
+            if self._was_open:
+                await self._read_previous()
             before = self._position.stamp
             with suppress(LogInterrupted):
                 await self._read(is_following=True)
@@ -132,8 +135,13 @@ class OutputReader:
     def _has_passed(self, completed: datetime | None) -> bool:
         return bool(completed and self.last_stamp and self.last_stamp > completed + timedelta(seconds=PASSED_SECONDS))
 
-    async def _read(self, *, is_following: bool) -> None:
-        async with self.source.open(since=self._position.restart(), is_following=is_following) as lines:
+    async def _read_previous(self) -> None:
+        """What the container wrote before it was restarted; most often it was not."""
+        with suppress(LogInterrupted, LogUnavailable):
+            await self._read(is_following=False, is_previous=True)
+
+    async def _read(self, *, is_following: bool, is_previous: bool = False) -> None:
+        async with self.source.open(since=self._position.restart(), is_following=is_following, is_previous=is_previous) as lines:
             self._was_open = True
             self._activity.set()
             async for line in lines:

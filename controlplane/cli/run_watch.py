@@ -24,6 +24,8 @@ async def watch_run(session: Session, name: str, *, uid: str | None = None) -> A
             match notice:
                 case Listed(items=[run, *_]):
                     pass
+                case Deleted(object=run) if run.is_terminal and run.uid == uid:
+                    pass  # Ended and collected before the watch could tell: its last state is what counts.
                 case Listed() | Deleted():
                     raise CommandFailed(f"Run {name} in namespace {session.namespace} was deleted")
                 case _:

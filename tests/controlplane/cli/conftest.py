@@ -87,7 +87,12 @@ class KrtStarter:
 
 def environment_for(kubeconfig: Path | None) -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
-    return kept | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto'}", "TZ": "UTC", "KUBECONFIG": str(kubeconfig or "/nonexistent"), "HOME": "/nonexistent"}
+    return kept | {
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto'}",
+        "TZ": "UTC",
+        "KUBECONFIG": str(kubeconfig or "/nonexistent"),
+        "HOME": "/nonexistent",
+    }
 
 
 @pytest.fixture

@@ -63,8 +63,8 @@ class FakeApiServer:
 
     async def put(self, plural: str, item: Json, *, event: str = "MODIFIED") -> Json:
         self.version += 1
-        item["metadata"]["resourceVersion"] = str(self.version)
         item = json.loads(json.dumps(item))
+        item["metadata"]["resourceVersion"] = str(self.version)
         self.objects[plural][item["metadata"]["name"]] = item
         if event == "DELETED":
             del self.objects[plural][item["metadata"]["name"]]
@@ -124,7 +124,7 @@ class FakeApiServer:
                     await response.write(json.dumps({"type": event, "object": item}).encode() + b"\n")
                 seen = version
             async with self.changed:
-                await self.changed.wait_for(lambda: self.version > seen)
+                await self.changed.wait_for(lambda seen=seen: self.version > seen)
 
     async def member(self, request: web.Request) -> web.Response:
         plural, name = request.match_info["plural"], request.match_info["name"]
@@ -219,6 +219,13 @@ def write_kubeconfig(path: Path, *, url: str) -> Path:
     cluster = {"name": "fake", "cluster": {"server": url}}
     user = {"name": "me", "user": {"token": "secret"}}
     context = {"name": "here", "context": {"cluster": "fake", "user": "me", "namespace": "default"}}
-    config = {"apiVersion": "v1", "kind": "Config", "clusters": [cluster], "users": [user], "contexts": [context], "current-context": "here"}
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [cluster],
+        "users": [user],
+        "contexts": [context],
+        "current-context": "here",
+    }
     path.write_text(json.dumps(config))
     return path

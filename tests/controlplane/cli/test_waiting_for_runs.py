@@ -35,7 +35,11 @@ async def finish(server: FakeApiServer, name: str, phase: str, **status: Any) ->
 
 
 def failed(reason: str) -> Json:
-    return {"conditions": [{"type": "Completed", "status": "False", "reason": reason, "message": "m", "lastTransitionTime": "2026-08-09T10:00:01Z"}]}
+    return {
+        "conditions": [
+            {"type": "Completed", "status": "False", "reason": reason, "message": "m", "lastTransitionTime": "2026-08-09T10:00:01Z"}
+        ]
+    }
 
 
 async def test_output_arrives_from_the_first_line_while_the_run_still_runs(server: FakeApiServer, krt: KrtStarter) -> None:
@@ -74,9 +78,7 @@ async def test_output_arrives_from_the_first_line_while_the_run_still_runs(serve
         ("Cancelled", {"exitCode": 143, **failed("Cancelled")}, 130),
     ],
 )
-async def test_krt_exits_with_what_became_of_the_run(
-    server: FakeApiServer, krt: KrtStarter, phase: str, status: Json, code: int
-) -> None:
+async def test_krt_exits_with_what_became_of_the_run(server: FakeApiServer, krt: KrtStarter, phase: str, status: Json, code: int) -> None:
     await server.add("runtimes", "bash")
     waiting = await krt.start("run", "--wait", "--", "true")
     run = await server.run_named()
