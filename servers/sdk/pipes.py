@@ -18,7 +18,7 @@ _scratch = memoryview(bytearray(READ_BYTES))
 
 
 class PipeReader:
-    """Owns the read end of one pipe. `on_data` is called after each read that brought something."""
+    """Owns the read end of one pipe. `on_data` is called when there is more to be had from `into`."""
 
     def __init__(self, fd: int, *, into: RetainedOutput, on_data: Callable[[], None]) -> None:
         self._fd = fd
@@ -53,6 +53,6 @@ class PipeReader:
         if count == 0:
             self.close()
             return 0
-        self._into.write(_scratch[:count])
-        self._on_data()
+        if self._into.write(_scratch[:count]):
+            self._on_data()
         return count

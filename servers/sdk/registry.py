@@ -39,7 +39,8 @@ class Observer(Protocol):
 class Registry:
     def __init__(self, *, choose_command: ChooseCommand, work_dir: str, observer: Observer) -> None:
         self._choose_command = choose_command
-        self._work_dir = work_dir
+        # The supervisor's own working directory is another one.
+        self._work_dir = os.path.abspath(work_dir)
         self._observer = observer
         self._executions: dict[AttemptId, Execution] = {}
         self._by_ticket: dict[int, Execution] = {}
@@ -132,8 +133,12 @@ class Registry:
 
     def on_ended(self, message: Message) -> None:
         execution = self._by_ticket.get(message["id"])
-        if execution is not None:
-            self._end(execution, self._judge(execution, message))
+        if execution is None:
+            return
+        if message.get("survivors"):
+            extra = {"run_uid": execution.id.run_uid, "attempt": execution.id.attempt, "survivors": message["survivors"]}
+            _log.error("processes survived SIGKILL", extra=extra)
+        self._end(execution, self._judge(execution, message))
 
     def on_supervisor_lost(self) -> None:
         for execution in list(self._by_ticket.values()):

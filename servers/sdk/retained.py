@@ -16,12 +16,15 @@ class RetainedOutput:
         self._tail = b""
         self.total_bytes = 0
 
-    def write(self, data: bytes | memoryview) -> None:
-        self.total_bytes += len(data)
+    def write(self, data: bytes | memoryview) -> bool:
+        """Whether a reader of what is kept can see a change: more bytes, or that there are more than are kept."""
+        was_truncated = self.is_truncated
         room = self._limit_bytes - len(self._kept)
+        self.total_bytes += len(data)
         if room > 0:
             self._kept += data[:room]
         self._tail = (self._tail + bytes(data[-self._tail_bytes :]))[-self._tail_bytes :]
+        return room > 0 or self.is_truncated != was_truncated
 
     @property
     def kept_bytes(self) -> int:

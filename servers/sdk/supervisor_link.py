@@ -72,7 +72,7 @@ class SupervisorLink:
 
     def open(self) -> None:
         linux.become_subreaper()
-        self._loop.add_signal_handler(signal.SIGCHLD, self._child_changed.set)
+        self._loop.add_signal_handler(signal.SIGCHLD, self._note_child)
         self._spawn()
 
     def send(self, message: Message) -> None:
@@ -177,9 +177,8 @@ class SupervisorLink:
 
     async def _end_children(self, *, kill_supervisor: bool) -> None:
         """Keepers whose supervisor is gone end their trees by themselves; those who do not manage are killed."""
-        if kill_supervisor and self._process:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._process.pid, signal.SIGKILL)
+        if kill_supervisor and self._process and self._process.returncode is None:
+            os.kill(self._process.pid, signal.SIGKILL)
         give_up_at = time.monotonic() + _ORPHAN_PATIENCE_SECONDS * (1 if kill_supervisor else 2)
         while self._has_children():
             if time.monotonic() >= give_up_at:
@@ -188,7 +187,13 @@ class SupervisorLink:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._child_changed.wait(), _RESCAN_SECONDS)
 
+    def _note_child(self) -> None:
+        # As process 1 of a container the server is also given what others leave behind: nothing must stay a zombie.
+        self._has_children()
+        self._child_changed.set()
+
     def _has_children(self) -> bool:
+        """Reaps whatever has ended."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)

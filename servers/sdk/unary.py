@@ -7,8 +7,9 @@ An execution that was lost with its supervisor does not exist here: NOT_FOUND is
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from typing import NoReturn, TypeAlias
+from collections.abc import Coroutine
+from typing import Any, NoReturn, TypeAlias
+from weakref import WeakValueDictionary
 
 import grpc
 from krtpb.executor.v1 import runtime_pb2, runtime_pb2_grpc
@@ -26,7 +27,7 @@ class UnaryService(runtime_pb2_grpc.RuntimeServicer):
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         # One a Run UID while somebody uses it: replacing waits for the old process, and must not hold up other Runs.
-        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._background: set[asyncio.Task[None]] = set()
 
     async def Execute(self, request: runtime_pb2.ExecuteRequest, context: Context) -> runtime_pb2.ExecuteResponse:  # noqa: N802
@@ -66,26 +67,24 @@ class UnaryService(runtime_pb2_grpc.RuntimeServicer):
             await _abort(context, grpc.StatusCode.NOT_FOUND, f"execution {run_uid[:64]} is not known")
         return execution
 
-    async def _finish(self, work: asyncio.Future[None] | object) -> None:
+    async def _finish(self, work: Coroutine[Any, Any, None]) -> None:
         """Goes on when the caller hangs up: a half-done replacement would be a process that nobody asked for."""
-        task: asyncio.Task[None] = asyncio.ensure_future(work)  # type: ignore[arg-type]
+        task = asyncio.create_task(work, name="unary work")
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         await asyncio.shield(task)
 
     async def _replace(self, request: runtime_pb2.ExecuteRequest) -> None:
         """The same id again is how an old runtimed retries: the old one is cancelled and waited for, then replaced."""
-        async with self._locks[request.id]:
+        async with self._locks.setdefault(request.id, asyncio.Lock()):
             await self._end_all(request.id)
             execution = self._registry.execute(AttemptId(request.id, attempt=0), messages.request_of_unary(request))
-        self._drop_lock(request.id)
         if request.timeout_seconds > 0 and not execution.is_over:
             self._start_timer(execution, timeout_seconds=request.timeout_seconds)
 
     async def _remove(self, run_uid: str) -> None:
-        async with self._locks[run_uid]:
+        async with self._locks.setdefault(run_uid, asyncio.Lock()):
             await self._end_all(run_uid)
-        self._drop_lock(run_uid)
 
     async def _end_all(self, run_uid: str) -> None:
         held = self._registry.attempts_of(run_uid)
@@ -97,11 +96,6 @@ class UnaryService(runtime_pb2_grpc.RuntimeServicer):
             # The stream may have forgotten it meanwhile, or even started it anew.
             if self._registry.get(execution.id) is execution:
                 self._registry.forget(execution)
-
-    def _drop_lock(self, run_uid: str) -> None:
-        lock = self._locks.get(run_uid)
-        if lock and not lock.locked() and not getattr(lock, "_waiters", None):
-            del self._locks[run_uid]
 
     def _start_timer(self, execution: Execution, *, timeout_seconds: float) -> None:
         task = asyncio.create_task(self._time_out(execution, timeout_seconds=timeout_seconds), name="unary timeout")

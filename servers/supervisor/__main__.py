@@ -17,11 +17,19 @@ def main(fd: int) -> None:
     linux.become_subreaper()
     _reset_signals()
     os.chdir("/")
+    _occupy_standard_fds()
     server = socket.socket(fileno=fd)
     server.set_inheritable(False)
     # What is loaded now is never garbage: forked keepers share it for good.
     gc.freeze()
     Supervisor(server).run()
+
+
+def _occupy_standard_fds() -> None:
+    """A pipe that got number 1 because standard output was closed would be lost in a child's dup2."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(fd, True)
+    os.close(fd)
 
 
 def _reset_signals() -> None:
