@@ -56,6 +56,9 @@ class Supervised:
     directory: Path
     on_change: Callable[[], None]
     ready: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once it has been ready for the first time."""
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set at every change; whoever waits for one clears it."""
     announcement: dict[str, Any] = field(default_factory=dict)
     restarts: int = 0
     early_ends: int = 0
@@ -175,6 +178,7 @@ class Supervised:
 
     def _show(self, state: str) -> None:
         self.state = state
+        self.changed.set()
         self.on_change()
 
 
