@@ -110,8 +110,15 @@ class Cache(Generic[T]):
         # Newer than the deletion that we saw: it had only left the selection, and is back.
         self._deletions.pop(uid, None)
         self._entries[uid] = _Entry(object_, version, (identity.namespace, identity.name))
-        self._uids[identity.namespace, identity.name] = uid
+        self._point_name_at(uid)
         return Change(old=known.object if known else None, new=object_)
+
+    def _point_name_at(self, uid: str) -> None:
+        entry = self._entries[uid]
+        other = self._entries.get(self._uids.get(entry.name, ""))
+        # A late answer about the former object of this name must not hide its successor.
+        if other is None or other.version <= entry.version:
+            self._uids[entry.name] = uid
 
     def _remove(self, uid: str, version: int) -> Change[T] | None:
         known = self._entries.get(uid)

@@ -6,6 +6,7 @@ Requests and watches have sessions, and so connections, of their own: a hundred 
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -169,8 +170,10 @@ def _session(headers: Mapping[str, str], *, limit: int) -> aiohttp.ClientSession
 def _describe(error: BaseException) -> str:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return cut(f"its certificate is not trusted: {error.certificate_error}")
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return cut(error.os_error.strerror or str(error.os_error) or type(error.os_error).__name__)
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(cause, OSError) and cause.errno is not None and cause.errno > 0:
+        # The text that asyncio puts in its place lacks the reason.
+        return os.strerror(cause.errno).lower()
     return cut(str(error) or type(error).__name__)
 
 

@@ -16,16 +16,16 @@ logger = logging.getLogger(__name__)
 
 
 class ListMeta(msgspec.Struct, rename="camel"):
-    """metav1.ListMeta."""
+    """metav1.ListMeta. Without a resourceVersion it is no list: `{}` must never be taken for "there is nothing"."""
 
-    resource_version: str = ""
+    resource_version: str
     continue_: str = msgspec.field(default="", name="continue")
     remaining_item_count: int | None = None
 
 
 class _Page(msgspec.Struct, Generic[T]):
-    metadata: ListMeta = msgspec.field(default_factory=ListMeta)
-    items: list[T] | None = None
+    metadata: ListMeta
+    items: list[T] | None
 
 
 class WatchEvent(msgspec.Struct):

@@ -218,8 +218,8 @@ class ApiClient:
         outcome = "Cancelled"
         try:
             async with asyncio.timeout(deadline_seconds) as deadline:
-                answer = await self._attempt(method, path, query=query, body=body, headers=headers, what=what, deadline=deadline)
-            outcome = "ok"
+                status, answer = await self._attempt(method, path, query=query, body=body, headers=headers, what=what, deadline=deadline)
+            outcome = str(status)
             return answer
         except TimeoutError as error:
             outcome = RequestTimeout.reason
@@ -240,7 +240,7 @@ class ApiClient:
         headers: Mapping[str, str],
         what: str,
         deadline: asyncio.Timeout,
-    ) -> bytes:
+    ) -> tuple[int, bytes]:
         """Sends it; a GET again after a broken connection (once), and when the server says when to come back."""
         may_reconnect = method == "GET"
         while True:
@@ -252,7 +252,7 @@ class ApiClient:
                 may_reconnect = False
                 continue
             if status < 300:
-                return answer
+                return status, answer
             error = self._connections.error(status, retry_after, answer, what=what)
             if method != "GET" or not _may_wait(error, deadline):
                 raise error
