@@ -53,10 +53,13 @@ class Table:
 
 def key_values(pairs: Iterable[tuple[str, object]]) -> list[str]:
     """`Name:   value` lines, values aligned; further lines of a value are indented under its first."""
-    rows = [(f"{key}:", _text(value)) for key, value in pairs]
+    rows = [(f"{key}:", _text(value).split("\n")) for key, value in pairs]
     width = max((len(key) for key, _ in rows), default=0)
-    indent = " " * (width + len(GAP))
-    return [f"{key.ljust(width)}{GAP}{value.replace(chr(10), chr(10) + indent)}".rstrip() for key, value in rows]
+    return [
+        f"{(key if number == 0 else '').ljust(width)}{GAP}{_visible(line)}".rstrip()
+        for key, lines in rows
+        for number, line in enumerate(lines)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +82,8 @@ class Output:
 def parse_output(text: str) -> Output:
     """Raises UsageError naming the formats."""
     name, _, expression = text.partition("=")
-    if name in {"table", "wide", "json", "yaml", "name"} and not expression:
-        return Output(name)
+    if text in {"table", "wide", "json", "yaml", "name"}:
+        return Output(text)
     if name == "jsonpath" and expression:
         from controlplane.cli.jsonpath import compile_jsonpath
 
@@ -151,6 +154,10 @@ def _text(value: object) -> str:
 
 
 def _one_line(value: object) -> str:
-    """A cell never breaks the table: line feeds and control characters of a message are shown escaped."""
-    text = _text(value)
+    """A cell never breaks the table."""
+    return _visible(_text(value))
+
+
+def _visible(text: str) -> str:
+    """Messages and sources come from workloads: their control characters are shown, never sent to the terminal."""
     return text if text.isprintable() else "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
-from collections.abc import Coroutine
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from controlplane.cli import console
 from controlplane.cli.connection import ConnectionSettings, Session, connect, connection_options, run_async, settings_of
 from controlplane.cli.failures import CommandFailed
+from controlplane.cli.interruption import until_signal
 from controlplane.cli.manifest import RunRequest, build_manifest, random_name
 from controlplane.cli.printers import Output, encode, output_option
+from controlplane.cli.sources import read_source
 from controlplane.cli.suggestions import complete_runtime
 from k8s.api.errors import KrtError, UsageError
-from k8s.api.validation import MAX_INLINE_LENGTH, check_run_manifest
+from k8s.api.validation import check_run_manifest
 
-_Result = TypeVar("_Result")
 FIELD_MANAGER = "krt"
 
 
@@ -92,30 +89,6 @@ def run(
     attention = Attention(is_waiting, quiet, cancel_on_interrupt)
     work = _run(manifest, settings=settings, output=output, attention=attention, is_name_random=request.name is None)
     return run_async(work, settings=settings)
-
-
-def read_source(path: str | None) -> str | None:
-    """The text of a script; stdin for `-`. Reads little more than the limit: the file may be a device or huge."""
-    if path is None:
-        return None
-    where = "stdin" if path == "-" else path
-    try:
-        if path == "-":
-            data = sys.stdin.buffer.read(4 * MAX_INLINE_LENGTH + 1)
-        else:
-            with Path(path).open("rb") as file:
-                data = file.read(4 * MAX_INLINE_LENGTH + 1)
-    except OSError as error:
-        raise UsageError(f"--file {where}: {error.strerror or error}; give a readable file, or - for stdin") from error
-    if len(data) > 4 * MAX_INLINE_LENGTH:
-        raise UsageError(
-            f"spec.source.inline: --file {where} is larger than {MAX_INLINE_LENGTH} characters, the limit; "
-            "keep large sources in git (--repo-url)"
-        )
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"--file {where}: byte {error.start} is not UTF-8; a source is text") from error
 
 
 async def _run(
@@ -214,30 +187,3 @@ async def _leave(session: Session, *, name: str, attention: Attention) -> None:
         console.note(f"Interrupted. Cancellation requested for run {name}")
     except CommandFailed as error:
         console.complain(f"Interrupted, but Run {name} could not be cancelled: {error}; try: {remedy}")
-
-
-async def until_signal(work: Coroutine[Any, Any, _Result]) -> _Result | signal.Signals:
-    """The result of `work`, or the SIGINT or SIGTERM that came first (the work is then cancelled)."""
-    loop = asyncio.get_running_loop()
-    interrupted: asyncio.Future[signal.Signals] = loop.create_future()
-
-    def interrupt(number: signal.Signals) -> None:
-        if not interrupted.done():
-            interrupted.set_result(number)
-
-    task = asyncio.create_task(work, name="attend-run")
-    either: set[asyncio.Future[Any]] = {task, interrupted}
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, interrupt, number)
-    try:
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        return interrupted.result()
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
-        interrupted.cancel()
-        task.cancel()
-        with suppress(asyncio.CancelledError, Exception):
-            await task

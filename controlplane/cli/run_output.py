@@ -69,7 +69,8 @@ class Position:
 
     def restart(self) -> str:
         """Where to ask from; lines that were seen already will be skipped."""
-        self._to_skip, self.seen = self.seen, 0
+        # The most of what was seen: an attempt to read that brought nothing must not make us forget.
+        self._to_skip, self.seen = max(self._to_skip, self.seen), 0
         self._is_catching_up = bool(self.stamp)
         return self.stamp or self.since
 

@@ -124,7 +124,8 @@ class FakeApiServer:
                     await response.write(json.dumps({"type": event, "object": item}).encode() + b"\n")
                 seen = version
             async with self.changed:
-                await self.changed.wait_for(lambda seen=seen: self.version > seen)
+                while self.version <= seen:
+                    await self.changed.wait()
 
     async def member(self, request: web.Request) -> web.Response:
         plural, name = request.match_info["plural"], request.match_info["name"]
@@ -164,7 +165,8 @@ class FakeApiServer:
             if not request.query.get("follow"):
                 return response
             async with log.grown:
-                await log.grown.wait_for(lambda sent=sent: len(log.lines) > sent)
+                while len(log.lines) <= sent:
+                    await log.grown.wait()
 
 
 def _copy(answer: web.Response) -> web.Response:
