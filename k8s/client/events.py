@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 
+from k8s.api.errors import KrtError
 from k8s.api.timestamps import format_timestamp
-from k8s.client.errors import ApiError, NotFound, cut
+from k8s.client.errors import NotFound, cut
 from k8s.client.patches import merge_patch
 from k8s.client.resources import EVENTS, JsonObject, reference
 from k8s.client.transport import ApiClient
@@ -102,7 +103,7 @@ class EventRecorder:
                 key, pending = self._pending.popitem(last=False)
                 try:
                     await self._send(key, pending)
-                except ApiError as error:
+                except KrtError as error:
                     self.dropped_total += pending.count
                     logger.debug("event is dropped", extra={"reason": key[1], "error": cut(str(error))})
             self._is_pending.clear()

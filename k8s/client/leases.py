@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from k8s.api.errors import InternalError
 from k8s.api.timestamps import format_timestamp
 from k8s.client.errors import ApiError, Conflict, NotFound, message_of
 from k8s.client.notices import Changed, Deleted, Listed, Notice
-from k8s.client.resources import LEASES, JsonObject
+from k8s.client.resources import LEASES, JsonObject, version_number
 from k8s.client.transport import ApiClient
 from k8s.client.watching import list_and_watch
 
@@ -50,7 +51,8 @@ class Observation:
     def see(self, lease: JsonObject | None, *, now: float) -> None:
         """Takes in what was read. The clock starts anew only when the object changed."""
         version = lease["metadata"].get("resourceVersion", "") if lease else ""
-        if lease is None or version != self.version:
+        # A watch event may come after the read that was newer. A Lease that was deleted and made anew is newer, too.
+        if lease is None or self.record is None or version_number(version) > version_number(self.version):
             self.record, self.version, self.since = lease, version, now
 
     @property
@@ -147,13 +149,17 @@ class LeaderElector:
             return False
 
     async def _wait_for_a_chance(self) -> None:
-        """Until the Lease changes, or may be taken without having changed."""
-        free_at = self._observation.free_at(default_seconds=self._times.lease_seconds)
-        delay = max(free_at - self._clock(), self._times.retry_seconds / 10) if self._observation.holder else self._times.retry_seconds
-        with suppress(TimeoutError):
-            async with asyncio.timeout(delay):
-                await self._is_changed.wait()
+        """Until the holder changes, or its Lease ends. The watch moves that end, so nothing is asked meanwhile."""
+        seconds = self._seconds_until_free() or self._times.retry_seconds
+        while seconds > 0 and not self._is_changed.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._is_changed.wait()
+            seconds = self._seconds_until_free()
         self._is_changed.clear()
+
+    def _seconds_until_free(self) -> float:
+        return max(0.0, self._observation.free_at(default_seconds=self._times.lease_seconds) - self._clock())
 
     async def _watch_lease(self) -> None:
         selector = f"metadata.name={self._name}"
@@ -173,15 +179,25 @@ class LeaderElector:
         renewing = asyncio.create_task(self._renew(), name=f"renew lease {self._name}")
         try:
             await asyncio.wait({leading, renewing}, return_when=asyncio.FIRST_COMPLETED)
-            return leading.done()
+            has_ended = leading.done()
         finally:
             self.is_leading = False
             renewing.cancel()
-            leading.cancel()
             # STRICTLY BEFORE the Lease is released or ends: two leaders at once is what all of this is to prevent.
-            await asyncio.wait({leading, renewing})
-            if not leading.cancelled():
-                leading.result()
+            await self._stop(leading)
+        if not leading.cancelled():
+            leading.result()
+        return has_ended
+
+    async def _stop(self, leading: asyncio.Future[None]) -> None:
+        leading.cancel()
+        ends_at = self._renewed_at + self._times.lease_seconds
+        await asyncio.wait({leading}, timeout=max(0.0, ends_at - self._clock()))
+        if not leading.done():
+            # What still runs must not see a successor: nothing is released, and the Lease ends by itself.
+            self._observation = Observation()
+            logger.critical("work of the leader does not stop", extra={"lease": self._name, "identity": self.identity})
+            raise InternalError(f"lease {self._name} ended and the work done under it did not stop; the process must end")
 
     async def _renew(self) -> None:
         """Returns when the Lease is lost: another holds it, or no renewal came through within the deadline."""
@@ -191,25 +207,30 @@ class LeaderElector:
             remaining = ends_at - self._clock()
             if remaining <= 0:
                 return
+            # Half of what is left, so that one hanging connection leaves time for another.
+            attempt_seconds = min(remaining, max(self._times.retry_seconds, remaining / 2))
             with suppress(TimeoutError):
-                async with asyncio.timeout(remaining):
+                async with asyncio.timeout(attempt_seconds):
                     if not await self._try_to_renew():
                         return
 
     async def _try_to_renew(self) -> bool:
         """False when another holds it. An error is not the end yet: the deadline decides."""
         try:
-            if not await self._write(self.identity):
-                await self._read()
-                return self._observation.holder == self.identity
+            return await self._rewrite(self.identity)
         except NotFound:
+            # Somebody deleted it: the next try creates it.
             self._observation = Observation()
         except ApiError as error:
             logger.warning("lease cannot be renewed", extra={"lease": self._name} | message_of(error))
-            with suppress(ApiError):
-                await self._read()
-                return self._observation.holder == self.identity
         return True
+
+    async def _rewrite(self, holder: str) -> bool:
+        """Writes what we hold; False when we do not. An earlier write of ours may have landed without an answer."""
+        if await self._write(holder):
+            return True
+        await self._read()
+        return self._observation.holder == self.identity and await self._write(holder)
 
     async def _read(self) -> None:
         try:
@@ -243,7 +264,7 @@ class LeaderElector:
         with suppress(ApiError, TimeoutError):
             async with asyncio.timeout(self._times.retry_seconds):
                 if self._observation.holder == self.identity:
-                    await self._write("")
+                    await self._rewrite("")
 
 
 def _lease_of(notice: Notice[JsonObject]) -> JsonObject | None:
