@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping
 
 from controlplane.local.node.probes import Probe, Verdict, judge, readiness_interval
@@ -39,10 +38,11 @@ class Health:
 
     async def _has_started(self, probe: Probe) -> bool:
         """Asked quickly, but granted the time that the manifest's period and threshold add up to."""
-        deadline = time.monotonic() + probe.initial_delay_seconds + probe.period_seconds * probe.failure_threshold
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + probe.initial_delay_seconds + probe.period_seconds * probe.failure_threshold
         asked = 0
         while not await self._ask(probe):
-            if time.monotonic() >= deadline:
+            if loop.time() >= deadline:
                 return False
             await asyncio.sleep(readiness_interval(Verdict(), probe=probe, asked=asked))
             asked += 1

@@ -6,7 +6,8 @@ Reading and choosing are here; HTTP is `logserver`'s.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -45,21 +46,23 @@ class LogOptions:
         )
 
 
-async def read_log(log: LogFile, *, options: LogOptions) -> AsyncIterator[bytes]:
+async def read_log(log: LogFile, *, options: LogOptions) -> AsyncGenerator[bytes, None]:
     """The chosen output in blocks. Following ends when the container has ended."""
     left = options.limit_bytes
-    async for block in _blocks(log, options=options):
-        text = b"".join(_present(line, options=options) for line in block)
-        if left is not None:
-            text = text[:left]
-            left -= len(text)
-        if text:
-            yield text
-        if left == 0:
-            return
+    # Closing: a reader that leaves in the middle must give its files back now, not when it is collected.
+    async with aclosing(_blocks(log, options=options)) as blocks:
+        async for block in blocks:
+            text = b"".join(_present(line, options=options) for line in block)
+            if left is not None:
+                text = text[:left]
+                left -= len(text)
+            if text:
+                yield text
+            if left == 0:
+                return
 
 
-async def _blocks(log: LogFile, *, options: LogOptions) -> AsyncIterator[list[bytes]]:
+async def _blocks(log: LogFile, *, options: LogOptions) -> AsyncGenerator[list[bytes], None]:
     """Whole CRI lines, a block at a time, oldest first."""
     event = log.subscribe()
     generation = log.generation

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from contextlib import aclosing
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -79,9 +80,10 @@ async def _send(request: web.Request, *, log: LogFile, options: LogOptions) -> w
     response.enable_chunked_encoding()
     await response.prepare(request)
     try:
-        async for block in read_log(log, options=options):
-            async with asyncio.timeout(STUCK_AFTER_SECONDS):
-                await response.write(block)
+        async with aclosing(read_log(log, options=options)) as blocks:
+            async for block in blocks:
+                async with asyncio.timeout(STUCK_AFTER_SECONDS):
+                    await response.write(block)
         await response.write_eof()
     except (TimeoutError, ConnectionError):
         if request.transport:
