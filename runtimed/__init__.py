@@ -1,0 +1,10 @@
+"""runtimed: the sidecar that owns the Runs of one Runtime Pod. It never forks and never runs user code."""
+
+from __future__ import annotations
+
+
+def main() -> None:
+    """Console script. Imports late: `import runtimed.core` must not cost a Kubernetes client and grpc."""
+    from runtimed.cli import main as run
+
+    run()

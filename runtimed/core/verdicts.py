@@ -1,0 +1,87 @@
+"""From the end of an execution to a reason and a message (interface.md 2.1 and 6.8). Pure text, no state."""
+
+from __future__ import annotations
+
+import signal
+from typing import Final
+
+from k8s.api.durations import format_duration, parse_duration
+from k8s.api.phases import Reason
+from k8s.api.run import Run
+from runtimed.core.facts import Exit, ExitReason
+
+MAX_MESSAGE_BYTES: Final = 1024
+"""status.message may hold 4096 characters; other programs were promised 1024 bytes from runtimed."""
+
+_PREPARE_PREFIXES = ("mkdir:", "git clone:", "git checkout:", "write inline:")
+_NOTHING_TO_RUN = "no args or script provided"
+
+
+def classify_exit(exit_: Exit) -> tuple[str, str]:
+    """Reason and message of an execution that did not succeed."""
+    match exit_.reason:
+        case ExitReason.LOST:
+            return Reason.EXECUTION_LOST, cut_message(exit_.error_message or "the process tree died with its supervisor")
+        case ExitReason.CANCELLED:
+            # By us it is judged before; so somebody else did, over the unary service.
+            return Reason.EXECUTION_LOST, "the execution was cancelled at the Runtime Server by somebody else"
+        case ExitReason.NOT_STARTED:
+            return _classify_not_started(exit_)
+        case ExitReason.EXITED:
+            return Reason.RUNTIME_ERROR, failure_message(exit_)
+
+
+def _classify_not_started(exit_: Exit) -> tuple[str, str]:
+    text = exit_.error_message
+    if text == _NOTHING_TO_RUN or text.startswith(_PREPARE_PREFIXES):
+        return Reason.PREPARE_SOURCE, cut_message(text)
+    if "entrypoint" in text:
+        return Reason.RUNTIME_ERROR, cut_message(text)
+    return Reason.RUNTIME_EXECUTE, cut_message(f"runtime Execute: {text or 'the execution could not be started'}")
+
+
+def failure_message(exit_: Exit) -> str:
+    """The server's error, else the end of standard error, else a fixed text. A signal is always named."""
+    if exit_.error_message:
+        return cut_message(exit_.error_message)
+    prefix = f"killed by {_signal_name(exit_.signal)}; " if exit_.signal else ""
+    if exit_.stderr_tail.strip():
+        return _tail_message(prefix + "runtime stderr: ", exit_.stderr_tail.strip())
+    return f"killed by {_signal_name(exit_.signal)}" if exit_.signal else "runtime execution failed"
+
+
+def cut_message(text: str) -> str:
+    """At most 1024 bytes of valid UTF-8; `...` tells that it was longer."""
+    clean = text.encode("utf-8", "replace")
+    if len(clean) <= MAX_MESSAGE_BYTES:
+        return clean.decode("utf-8", "replace")
+    return clean[: MAX_MESSAGE_BYTES - 3].decode("utf-8", "ignore") + "..."
+
+
+def _tail_message(prefix: str, tail: str) -> str:
+    room = MAX_MESSAGE_BYTES - len(prefix.encode())
+    data = tail.encode("utf-8", "replace")
+    if len(data) <= room:
+        return prefix + data.decode("utf-8", "replace")
+    marker = "... "
+    return prefix + marker + data[len(data) - room + len(marker) :].decode("utf-8", "ignore")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return f"signal {number} ({signal.Signals(number).name})"
+    except ValueError:
+        return f"signal {number}"
+
+
+def timeout_seconds(run: Run) -> float | None:
+    """How long each attempt may take; None without a limit. Raises ValueError for what is not a duration."""
+    if not run.spec.timeout:
+        return None
+    seconds = parse_duration(run.spec.timeout).total_seconds()
+    return seconds if seconds > 0 else None
+
+
+def timeout_message(run: Run) -> str:
+    """`timeout after 1m30s`."""
+    return f"timeout after {format_duration(parse_duration(run.spec.timeout or '0'))}"
