@@ -1,0 +1,80 @@
+"""The controllers: Runtimes, stale Runs, Runs past their time to live. One reconciler a file; `main` is krt-controller."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from typing import Any
+
+import click
+
+from controlplane.controllers.reaper import COMPONENT, StaleRunReaper
+from controlplane.controllers.runtime import RuntimeController
+from controlplane.controllers.runtime_objects import DAEMON_IMAGE, SERVICE_ACCOUNT, RuntimeSettings
+from controlplane.controllers.ttl import FinishedRunCollector
+from controlplane.process import make_registry, serve
+from k8s.api.durations import parse_duration
+from k8s.api.names import CONTROLLER_LEASE
+from k8s.client import RUNTIMES, ApiClient, EventRecorder
+from k8s.manager import Lifecycle, ManagerSettings, Tasks, manager_options, run_process, take_settings
+
+PROCESS = "krt-controller"
+
+
+class SecondsType(click.ParamType[float]):
+    """A Go duration above zero, in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        try:
+            seconds = parse_duration(str(value)).total_seconds()
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if seconds <= 0:
+            self.fail(f"{value!r} must be longer than nothing; write it as in 30s", param, ctx)
+        return seconds
+
+
+@click.command(name=PROCESS, context_settings={"help_option_names": ["-h", "--help"]})
+@manager_options(metrics=":8082", health=":8083")
+@click.option(
+    "--stale-threshold", type=SecondsType(), default="30s", show_default=True, help="How long a Pod may be silent before it loses its Runs."
+)
+@click.option("--default-daemon-image", default="", help="Image of runtimed for Runtimes that name none.")
+@click.option("--runtimed-service-account-name", default="", help="ServiceAccount of Runtime Pods whose template names none.")
+@click.option("--runtime-maintainer-image", default="", help="Image of the artifact maintainer.")
+@click.option("--runtime-maintainer-image-pull-secrets", default="", help="Its pull secrets, separated by commas.")
+def main(stale_threshold: float, default_daemon_image: str, runtimed_service_account_name: str, **parameters: Any) -> None:
+    """Keeps Runtimes, Runs and their Pods consistent."""
+    # Artifact cleanup comes with the maintainer: until then its two flags are accepted, so that manifests need not change twice.
+    del parameters["runtime_maintainer_image"], parameters["runtime_maintainer_image_pull_secrets"]
+    settings = take_settings(parameters)
+    runtime_settings = RuntimeSettings(
+        default_daemon_image=default_daemon_image or DAEMON_IMAGE,
+        service_account_name=runtimed_service_account_name or SERVICE_ACCOUNT,
+    )
+
+    async def run(lifecycle: Lifecycle) -> None:
+        await control(lifecycle, settings, runtime_settings=runtime_settings, stale_threshold_seconds=stale_threshold)
+
+    sys.exit(run_process(PROCESS, run, log_level=settings.log_level))
+
+
+async def control(
+    lifecycle: Lifecycle, settings: ManagerSettings, *, runtime_settings: RuntimeSettings, stale_threshold_seconds: float
+) -> None:
+    """The process, until it is asked to stop."""
+
+    async def lead(client: ApiClient) -> None:
+        instance = f"{socket.gethostname()}_{os.getpid()}"
+        async with EventRecorder(client, component=COMPONENT, instance=instance) as events, Tasks() as tasks:
+            tasks.start(RuntimeController(client, settings=runtime_settings).run(), name="runtime controller")
+            tasks.start(StaleRunReaper(client, threshold_seconds=stale_threshold_seconds, events=events).run(), name="reaper")
+            tasks.start(FinishedRunCollector(client).run(), name="finished run collector")
+            await lifecycle.stopping.wait()
+
+    await serve(lifecycle, settings, name=PROCESS, lease_name=CONTROLLER_LEASE, probed=RUNTIMES, registry=make_registry(), work=lead)

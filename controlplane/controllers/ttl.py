@@ -1,0 +1,77 @@
+"""Deletes finished Runs when their `ttlSecondsAfterFinished` has passed since their completion. Keys are UIDs.
+
+Only finished Runs are watched, and of them only those with a time to live are remembered. The field may change after the Run has
+finished, so each look computes the time anew, and the deletion is conditional on what was looked at.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from controlplane.controllers.reconciling import Informer, Reconciler, run_together
+from k8s.api import phases
+from k8s.api.run import Run
+from k8s.client import RUNS, ApiClient, Change, Conflict, NotFound
+
+logger = logging.getLogger(__name__)
+
+FINISHED_SELECTOR = ",".join(f"status.phase!={phase}" for phase in ("", phases.PENDING, phases.SCHEDULED, phases.RUNNING, phases.READY))
+"""A selector has no "or": finished is what is nothing else. The empty one is a Run that nobody has looked at yet."""
+
+
+class FinishedRunCollector:
+    """Deletes what has outlived its time."""
+
+    def __init__(self, client: ApiClient, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._client = client
+        self._now = now
+        self._runs = Informer(client, RUNS, told=self._run_changed, field_selector=FINISHED_SELECTOR)
+        self._reconciler = Reconciler("ttl", self.reconcile, keys=lambda: [run.uid for run in self._runs.cache])
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        await run_together(self._reconciler, [self._runs])
+
+    def _run_changed(self, change: Change[Run]) -> None:
+        if change.new is not None and expiry_of(change.new) is not None:
+            self._reconciler.add(change.new.uid)
+
+    async def reconcile(self, key: str) -> float | None:
+        run = self._runs.cache.get(key)
+        expiry = expiry_of(run) if run is not None else None
+        if run is None or expiry is None:
+            return None
+        remaining = (expiry - self._now()).total_seconds()
+        if remaining > 0:
+            return remaining
+        await self._delete(run)
+        return None
+
+    async def _delete(self, run: Run) -> None:
+        try:
+            await self._client.delete(
+                RUNS,
+                run.metadata.name,
+                namespace=run.metadata.namespace,
+                uid=run.uid,
+                resource_version=run.metadata.resource_version,
+                propagation_policy="Background",
+            )
+        except NotFound:
+            return
+        except Conflict:
+            return  # it has changed: that is an event, and wakes us again
+        logger.info("finished run is deleted", extra={"run": run.key, "uid": run.uid})
+
+
+def expiry_of(run: Run) -> datetime | None:
+    """When it is to be deleted; None for never (no time to live, not finished, or deleted already)."""
+    ttl_seconds = run.spec.ttl_seconds_after_finished
+    if not ttl_seconds or run.status.completion_time is None or not run.is_terminal or run.metadata.deletion_timestamp is not None:
+        return None
+    try:
+        return run.status.completion_time + timedelta(seconds=ttl_seconds)
+    except OverflowError:
+        return None  # longer than there are dates
