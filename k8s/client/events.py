@@ -70,10 +70,14 @@ class EventRecorder:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):
-                await self._is_idle.wait()
+                await self.flush()
         if self._sender is not None:
             self._sender.cancel()
             await asyncio.wait({self._sender})
+
+    async def flush(self) -> None:
+        """Returns when all that was recorded has been sent or dropped."""
+        await self._is_idle.wait()
 
     def record(self, object: object, *, type: str, reason: str, message: str) -> None:  # noqa: A002
         """`type` is Normal or Warning, `reason` CamelCase. The same (object, reason, type) again raises a counter."""

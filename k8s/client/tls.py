@@ -29,14 +29,20 @@ def read_pem(entry: Entry, field_name: str, *, override: str | None) -> Pem | No
         return _read_file(Path(override).expanduser(), origin=f"--{field_name}")
     encoded = entry.text(f"{field_name}-data")
     if encoded is not None:
-        try:
-            return Pem(
-                base64.b64decode(encoded, validate=False), f"{entry.file}: {entry.kind}s[{entry.name}].{entry.kind}.{field_name}-data"
-            )
-        except (binascii.Error, ValueError) as error:
-            raise entry.error(f"{field_name}-data", problem="is not base64", remedy="copy it again, or name a file") from error
+        return Pem(_decode(entry, f"{field_name}-data", encoded), f"{_place(entry)}.{field_name}-data")
     path = entry.path(field_name)
-    return None if path is None else _read_file(path, origin=f"{entry.file}: {entry.kind}s[{entry.name}].{entry.kind}.{field_name}")
+    return None if path is None else _read_file(path, origin=f"{_place(entry)}.{field_name}")
+
+
+def _decode(entry: Entry, field_name: str, encoded: str) -> bytes:
+    try:
+        return base64.b64decode("".join(encoded.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise entry.error(field_name, problem="is not base64", remedy="copy it again, or name a file") from error
+
+
+def _place(entry: Entry) -> str:
+    return f"{entry.file}: {entry.kind}s[{entry.name}].{entry.kind}"
 
 
 def _read_file(path: Path, *, origin: str) -> Pem:
@@ -71,6 +77,9 @@ def present_certificate(context: ssl.SSLContext, *, certificate: Pem, key: Pem) 
 
 def _verifying_context(authority: Pem | None) -> ssl.SSLContext:
     try:
+        if authority is not None and not authority.data.strip():
+            # Python takes an empty authority for none, and would trust the system's roots instead.
+            raise ValueError("empty")
         context = ssl.create_default_context(cadata=authority.data.decode("ascii") if authority else None)
     except (ssl.SSLError, UnicodeDecodeError, ValueError) as error:
         origin = authority.origin if authority else "system roots"

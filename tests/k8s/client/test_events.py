@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 from aiohttp import web
@@ -18,10 +17,9 @@ DEADLINE_SECONDS = 5.0
 RUN = Run(metadata=ObjectMeta(uid="u1", name="hello", namespace="team", resource_version="7"))
 
 
-async def until(condition: Callable[[], bool]) -> None:
+async def sent(recorder: EventRecorder) -> None:
     async with asyncio.timeout(DEADLINE_SECONDS):
-        while not condition():
-            await asyncio.sleep(0)
+        await recorder.flush()
 
 
 @pytest.fixture
@@ -55,7 +53,7 @@ async def test_an_event_tells_about_its_object(accepting: FakeApi, client: ApiCl
 async def test_the_same_again_raises_a_counter(accepting: FakeApi, client: ApiClient) -> None:
     async with EventRecorder(client, component="c", instance="i") as recorder:
         recorder.record(RUN, type="Normal", reason="Retrying", message="1")
-        await until(lambda: len(accepting.seen) == 1)
+        await sent(recorder)
         for number in range(2, 6):
             recorder.record(RUN, type="Normal", reason="Retrying", message=str(number))
     created, raised = accepting.seen
@@ -71,7 +69,7 @@ async def test_an_event_that_the_server_has_forgotten_is_made_anew(api: FakeApi,
     api.answer({"kind": "Event"})
     async with EventRecorder(client, component="c", instance="i") as recorder:
         recorder.record(RUN, type="Normal", reason="Retrying", message="1")
-        await until(lambda: len(api.seen) == 1)
+        await sent(recorder)
         recorder.record(RUN, type="Normal", reason="Retrying", message="2")
     assert [seen.method for seen in api.seen] == ["POST", "PATCH", "POST"]
 
