@@ -155,7 +155,16 @@ class Api:
         url, timeout = self._access.url + self.path(resource), aiohttp.ClientTimeout(total=None)
         async with self._session.get(url, headers=self._access.headers, params=params, ssl=self._tls or False, timeout=timeout) as response:
             assert response.status == 200, f"{response.status}: {await response.text()}"
-            yield Watch(response)
+            try:
+                yield Watch(response)
+            finally:
+                _abort(response)
+
+
+def _abort(response: aiohttp.ClientResponse) -> None:
+    """Cuts the line: a polite TLS goodbye to a server that is still sending would outlive the event loop of its test."""
+    if response.connection is not None and response.connection.transport is not None:
+        response.connection.transport.abort()
 
 
 def _texts(query: Mapping[str, Any]) -> dict[str, str]:
