@@ -149,11 +149,12 @@ class Api:
         return await self.request("DELETE", self.path(resource, name), options, **query)
 
     @asynccontextmanager
-    async def watch(self, resource: str, **query: Any) -> AsyncIterator[Watch]:
+    async def watch(self, resource: str, *, headers: Mapping[str, str] | None = None, **query: Any) -> AsyncIterator[Watch]:
         """A watch that the server has accepted."""
         params = _texts(query | {"watch": True})
         url, timeout = self._access.url + self.path(resource), aiohttp.ClientTimeout(total=None)
-        async with self._session.get(url, headers=self._access.headers, params=params, ssl=self._tls or False, timeout=timeout) as response:
+        sent = self._access.headers | dict(headers or {})
+        async with self._session.get(url, headers=sent, params=params, ssl=self._tls or False, timeout=timeout) as response:
             assert response.status == 200, f"{response.status}: {await response.text()}"
             try:
                 yield Watch(response)
