@@ -196,10 +196,13 @@ class SupervisorLink:
         """Reaps whatever has ended."""
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
             except ChildProcessError:
                 return False
             if pid == 0:
                 return True
-            if self._process and pid == self._process.pid:
+            if os.WIFSTOPPED(status):
+                # User code has our user id and can stop the supervisor, and with it every other Run.
+                os.kill(pid, signal.SIGCONT)
+            elif self._process and pid == self._process.pid:
                 self._process.returncode = os.waitstatus_to_exitcode(status)

@@ -170,12 +170,15 @@ class Supervisor:
     def _reap(self) -> None:
         while True:
             try:
-                pid, _ = os.waitpid(-1, os.WNOHANG)
+                pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
             except ChildProcessError:
                 return
             if pid == 0:
                 return
-            if kept := self._by_pid.pop(pid, None):
+            if os.WIFSTOPPED(status):
+                # User code has our user id and can stop its keeper, which would keep it alive for ever.
+                os.kill(pid, signal.SIGCONT)
+            elif kept := self._by_pid.pop(pid, None):
                 self._bury(kept)
 
     def _bury(self, kept: _Kept) -> None:

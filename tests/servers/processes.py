@@ -1,0 +1,127 @@
+"""Real server processes for tests, and the truth about which processes live, from /proc."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from servers.supervisor import process_tree
+
+REPO = Path(__file__).resolve().parents[2]
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+@dataclass(slots=True)
+class ServerProcess:
+    process: subprocess.Popen[str]
+    port: int
+    work_dir: Path
+    log: Path
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def supervisor_pid(self) -> int:
+        (pid,) = process_tree.children_of(self.pid)
+        return pid
+
+    def run_pids(self) -> list[int]:
+        """All that runs under keepers, or was left behind by one; keepers, which end a moment later, and zombies not counted."""
+        below = process_tree.descendants_of([self.supervisor_pid])
+        return [pid for pid in below if is_alive(pid) and not _is_keeper(pid)]
+
+
+@contextlib.contextmanager
+def running_server(kind: str, *, work_dir: Path, env: dict[str, str] | None = None, flags: tuple[str, ...] = ()) -> Iterator[ServerProcess]:
+    """`kind` is bash or python. Ended by force, whatever the test did to it."""
+    log = work_dir / "server.log"
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": f"{REPO}:{REPO / 'proto'}", **(env or {})}
+    command = [sys.executable, "-m", f"servers.{kind}", "--port", "0", "--work-dir", str(work_dir), *flags]
+    with log.open("w") as stderr:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment)
+    try:
+        yield ServerProcess(process, port=_read_port(process, log=log), work_dir=work_dir, log=log)
+    finally:
+        _end(process)
+
+
+def _read_port(process: subprocess.Popen[str], *, log: Path) -> int:
+    assert process.stdout is not None
+    ready, _, _ = select.select([process.stdout], [], [], 20)
+    line = process.stdout.readline() if ready else ""
+    assert line, log.read_text()
+    return int(json.loads(line)["port"])
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    tree = process_tree.descendants_of([process.pid])
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process.pid, signal.SIGCONT)
+    process.kill()
+    process.wait()
+    if process.stdout:
+        process.stdout.close()
+    wait_until(lambda: not any(map(is_alive, tree)), seconds=3)
+
+
+def _is_keeper(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/comm") as file:
+            return file.read().strip() in {"krt-keeper", "krt-supervisor"}
+    except OSError:
+        return False
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            stat = file.read()
+    except OSError:
+        return False
+    return stat[stat.rindex(b")") + 2 :].split()[0] not in {b"Z", b"X"}
+
+
+def wait_until(is_true: Callable[[], bool], *, seconds: float) -> bool:
+    """For facts about processes that are nobody's children here: the kernel offers no event for them."""
+    deadline = time.monotonic() + seconds
+    while not is_true():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+def wait_until_gone(pids: list[int], *, seconds: float) -> list[int]:
+    """Who of them still lives after that time."""
+    wait_until(lambda: not any(map(is_alive, pids)), seconds=seconds)
+    return [pid for pid in pids if is_alive(pid)]
+
+
+def adopt_orphans(*, enabled: bool) -> None:
+    """Makes this process the parent of whatever its descendants leave behind, so that nothing can hide below init."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.prctl(_PR_SET_CHILD_SUBREAPER, int(enabled), 0, 0, 0) == 0
+
+
+def reap_adopted(known: set[int]) -> None:
+    for pid in process_tree.children_of(os.getpid()):
+        if pid not in known:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+
+
+def rss_bytes(pid: int) -> int:
+    with open(f"/proc/{pid}/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
