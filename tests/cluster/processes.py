@@ -1,7 +1,8 @@
 """Programs that a test or benchmark starts, and that end with it whatever happens to it.
 
 A child is started through a small shim that asks the kernel to kill it when its parent dies: a test run that is itself killed
-leaves no server behind. Signals go to the pid that was started, never to a name.
+leaves no server behind. "Parent" means the thread that started it, so only the main thread starts children. Signals go to the
+pid that was started, never to a name.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -35,6 +37,8 @@ class Child:
     """One started program, its output in a log file."""
 
     def __init__(self, command: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None, capture_stdout: bool = False) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            raise RuntimeError(f"{command[0]} would be killed when this thread ends; start it from the main thread")
         self.name = Path(command[0]).name
         self._log = log
         with log.open("ab") as stream:
