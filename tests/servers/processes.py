@@ -37,6 +37,9 @@ class ServerProcess:
         (pid,) = process_tree.children_of(self.pid)
         return pid
 
+    def kill_supervisor(self) -> None:
+        os.kill(self.supervisor_pid, signal.SIGKILL)
+
     def run_pids(self) -> list[int]:
         """All that runs under keepers, or was left behind by one; keepers, which end a moment later, and zombies not counted."""
         below = process_tree.descendants_of([self.supervisor_pid])

@@ -175,7 +175,7 @@ async def test_a_killed_supervisor_is_replaced_and_what_it_ran_is_gone_and_lost(
 async def test_an_attempt_sent_to_a_dying_supervisor_is_lost_or_runs_and_the_next_one_runs(
     own_session: Session, own_server: ServerProcess
 ) -> None:
-    os.kill(own_server.supervisor_pid, signal.SIGKILL)
+    own_server.kill_supervisor()
     heard = await own_session.run("echo ran")
     is_lost = heard.outcome.reason == stream_pb2.EXIT_REASON_LOST
     assert bytes(heard.stdout) == (b"" if is_lost else b"ran\n")
@@ -199,6 +199,6 @@ async def test_server_and_supervisor_killed_together_leave_nothing_behind(own_se
     await own_session.until_printed(run_uid, b"ready")
     tree = [own_server.supervisor_pid, *own_server.run_pids()]
     own_server.process.send_signal(signal.SIGSTOP)
-    os.kill(own_server.supervisor_pid, signal.SIGKILL)
+    own_server.kill_supervisor()
     own_server.process.kill()
     assert wait_until_gone(tree, seconds=2) == []
