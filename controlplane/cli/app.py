@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from controlplane.cli.connection import connection_options
-from controlplane.cli.failures import exit_code_of
+from controlplane.cli.failures import exit_code_of, leave_broken_pipe
 
 _COMMANDS = {
     "run": ("controlplane.cli.run:run", "Create a Run, and with --wait see it through."),
@@ -44,6 +44,13 @@ class _LazyGroup(click.Group):
             return _explain_missing_local(missing)
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # Before click sees it: it would exit with 1, as if the Run had.
+            return leave_broken_pipe()
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from controlplane.cli import console
@@ -117,6 +116,8 @@ class Attendance:
             return upcoming.result()
         finally:
             upcoming.cancel()
+            # Waited for: the generator cannot be closed while it runs.
+            await asyncio.gather(upcoming, return_exceptions=True)
 
     async def _follow_pod(self, run: Run) -> None:
         """Starts following the Pod's log; when the Run moved, after the rest of the former Pod's."""
@@ -137,7 +138,7 @@ class Attendance:
 
     async def _read(self, reader: OutputReader) -> None:
         if self.is_about_output:
-            await read_tail(reader, tail=self.tail)
+            await reader.read_tail(self.tail)
         await reader.follow()
 
     async def _finish_reading(self, run: Run) -> None:
@@ -162,41 +163,6 @@ class Attendance:
             await asyncio.gather(self._following, return_exceptions=True)
         self._following = self._reader = None
         self._is_reported = False
-
-
-async def read_tail(reader: OutputReader, *, tail: int) -> None:
-    """What the log holds now: all of it as it is read, or the last lines of each stream once all is read."""
-    if not tail:
-        await reader.read_once()
-        return
-    kept, emit = Tail(tail), reader.emit
-    reader.emit = kept.add
-    await reader.read_once()
-    reader.emit = emit
-    for line in kept.lines():
-        emit(line)
-
-
-@dataclass(slots=True)
-class Tail:
-    """The last lines of each stream, in their order."""
-
-    limit: int
-    _lines: deque[tuple[int, OutputLine]] = field(default_factory=deque)
-    _counts: dict[str, int] = field(default_factory=dict)
-
-    def add(self, line: OutputLine) -> None:
-        number = self._counts.get(line.stream, 0)
-        self._counts[line.stream] = number + 1
-        self._lines.append((number, line))
-        while self._lines and self._is_old(*self._lines[0]):
-            self._lines.popleft()
-
-    def lines(self) -> list[OutputLine]:
-        return [line for number, line in self._lines if not self._is_old(number, line)]
-
-    def _is_old(self, number: int, line: OutputLine) -> bool:
-        return number < self._counts[line.stream] - self.limit
 
 
 def may_have_output(run: Run) -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 
 import click
 
@@ -15,6 +14,7 @@ from controlplane.cli import console
 from k8s.api.errors import KrtError
 
 PLATFORM_FAILURE = 125
+STDOUT = 1
 INTERRUPTED = 128 + signal.SIGINT
 
 
@@ -32,8 +32,6 @@ def exit_code_of(error: BaseException, *, is_verbose: bool) -> int:
         case click.Abort() | KeyboardInterrupt():
             console.note("Interrupted.")
             return INTERRUPTED
-        case BrokenPipeError():
-            return _leave_broken_pipe()
         case click.UsageError():
             return _complain_about_usage(error)
         case click.ClickException():
@@ -75,9 +73,9 @@ def _system_exit_code(error: SystemExit) -> int:
     return 0 if error.code is None else PLATFORM_FAILURE
 
 
-def _leave_broken_pipe() -> int:
+def leave_broken_pipe() -> int:
     """`krt list | head` is no failure of ours: be quiet, and keep the interpreter from flushing into the closed pipe at exit."""
     null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
+    os.dup2(null, STDOUT)
     os.close(null)
     return 128 + signal.SIGPIPE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from controlplane.cli.answers import explained
-from controlplane.cli.attendance import Attendance, may_have_output, read_tail, write_output_line
+from controlplane.cli.attendance import Attendance, may_have_output, write_output_line
 from controlplane.cli.connection import ConnectionSettings, connect, connection_options, run_async, settings_of
 from controlplane.cli.failures import CommandFailed
 from controlplane.cli.pod_log import PodLog
@@ -40,7 +40,7 @@ async def _logs(name: str, *, settings: ConnectionSettings, is_following: bool, 
             return
         log = PodLog(session.client, session.namespace, run.status.assigned_pod)
         reader = OutputReader(log, run_uid=run.uid, created=run.metadata.creation_timestamp, emit=write_output_line)
-        await read_tail(reader, tail=tail)
+        await reader.read_tail(tail)
 
 
 def _check_may_have_output(run: Run, *, is_following: bool) -> None:

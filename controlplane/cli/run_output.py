@@ -21,6 +21,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from controlplane.cli.ages import parse_instant
+from controlplane.cli.tail import Tail
 from k8s.api.errors import KrtError
 from k8s.api.run_log import EndLine, OutputLine, parse_line
 from k8s.api.timestamps import format_timestamp
@@ -96,6 +97,8 @@ class OutputReader:
     emit: Callable[[OutputLine], None]
     quiet_seconds: float = QUIET_SECONDS
     ended_attempts: set[int] = field(default_factory=set)
+    is_holding_back: bool = False
+    """Lines are being collected for a tail; the end line may be among them already."""
     last_stamp: datetime | None = None
     """The node's clock at the last line of any Run."""
     _position: Position = field(init=False)
@@ -105,6 +108,19 @@ class OutputReader:
     def __post_init__(self) -> None:
         since = format_timestamp(self.created - CLOCK_MARGIN) if self.created else ""
         self._position = Position(since)
+
+    async def read_tail(self, tail: int) -> None:
+        """What the log holds now, but only the last `tail` lines of each stream; 0 for all, each as it is read."""
+        if not tail:
+            await self.read_once()
+            return
+        kept, emit = Tail(tail), self.emit
+        self.emit, self.is_holding_back = kept.add, True
+        await self.read_once()
+        for line in kept.lines():
+            emit(line)
+        self.emit, self.is_holding_back = emit, False
+        self._activity.set()
 
     async def read_once(self) -> None:
         """What the log holds now."""
@@ -125,16 +141,17 @@ class OutputReader:
 
     async def finish(self, following: asyncio.Task[None], *, attempt: int, completed: datetime | None) -> None:
         """After the terminal status: reads on until the last line of `attempt` has been read (see the module's text)."""
-        while not following.done() and attempt not in self.ended_attempts and not self._has_passed(completed):
+        while not following.done() and (self.is_holding_back or not self._is_over(attempt, completed=completed)):
             self._activity.clear()
-            limit_seconds = self.quiet_seconds if self._was_open else CONNECT_SECONDS
+            limit_seconds = self.quiet_seconds if self._was_open and not self.is_holding_back else CONNECT_SECONDS
             try:
                 await asyncio.wait_for(_first(following, self._activity), limit_seconds)
             except TimeoutError:
                 break
 
-    def _has_passed(self, completed: datetime | None) -> bool:
-        return bool(completed and self.last_stamp and self.last_stamp > completed + timedelta(seconds=PASSED_SECONDS))
+    def _is_over(self, attempt: int, *, completed: datetime | None) -> bool:
+        has_passed = completed and self.last_stamp and self.last_stamp > completed + timedelta(seconds=PASSED_SECONDS)
+        return attempt in self.ended_attempts or bool(has_passed)
 
     async def _read_previous(self) -> None:
         """What the container wrote before it was restarted; most often it was not."""

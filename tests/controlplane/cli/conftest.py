@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,6 +73,16 @@ class KrtStarter:
             process.stdin.close()
         return Krt(process)
 
+    async def start_shell(self, arguments: str) -> Krt:
+        """krt at the head of a bash command line."""
+        process = await asyncio.create_subprocess_exec(
+            "bash", "-c", f"{sys.executable} -m controlplane.cli {arguments}",
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            env=self.environment, cwd=self.folder, start_new_session=True,
+        )  # fmt: skip
+        self.started.append(process)
+        return Krt(process)
+
     async def __call__(self, *arguments: str, stdin: bytes | None = None, **environment: str) -> tuple[int, str, str]:
         """Exit code, stdout, stderr."""
         krt = await self.start(*arguments, stdin=stdin, **environment)
@@ -114,6 +124,3 @@ async def krt_alone(tmp_path: Path) -> AsyncIterator[KrtStarter]:
     starter = KrtStarter(environment_for(None), tmp_path)
     yield starter
     await starter.end_all()
-
-
-Play = Callable[[], Awaitable[None]]

@@ -53,6 +53,8 @@ class FakeApiServer:
     requests: list[str] = field(default_factory=list)
     refuse: dict[str, web.Response] = field(default_factory=dict)
     """Answers by `METHOD plural`, instead of doing it."""
+    lose_answers: int = 0
+    """How many creations to carry out and then say nothing about: the connection breaks."""
     url: str = ""
     version: int = 100
     events: list[tuple[int, str, str, Json]] = field(default_factory=list)
@@ -100,7 +102,11 @@ class FakeApiServer:
         if plural not in self.objects:
             return status_answer(404, "NotFound", "the server could not find the requested resource")
         if request.method == "POST":
-            return await self._create(plural, await request.json(), namespace=request.match_info.get("namespace", ""))
+            answer = await self._create(plural, await request.json(), namespace=request.match_info.get("namespace", ""))
+            if self.lose_answers and request.transport is not None:
+                self.lose_answers -= 1
+                request.transport.abort()
+            return answer
         matches = _matcher(request)
         if request.query.get("watch"):
             return await self._watch(request, plural, matches)

@@ -64,7 +64,10 @@ def test_all_flags_reach_their_fields() -> None:
 
 
 def test_git_sources_carry_their_commit() -> None:
-    assert spec_of(repo_url="https://example.com/r.git", commit_sha="v1")["source"] == {"repoURL": "https://example.com/r.git", "commitSHA": "v1"}
+    assert spec_of(repo_url="https://example.com/r.git", commit_sha="v1")["source"] == {
+        "repoURL": "https://example.com/r.git",
+        "commitSHA": "v1",
+    }
 
 
 def test_an_inline_function_lies_where_its_handler_is_looked_for() -> None:

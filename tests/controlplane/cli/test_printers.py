@@ -21,7 +21,13 @@ NOW = datetime(2026, 8, 9, 10, 5, 0, tzinfo=UTC)
 DONE: dict[str, Any] = {
     "apiVersion": "kruntimes.io/v1alpha1",
     "kind": "Run",
-    "metadata": {"name": "sum-1", "namespace": "team-a", "uid": "u1", "creationTimestamp": "2026-08-09T10:00:00Z", "labels": {"app": "web"}},
+    "metadata": {
+        "name": "sum-1",
+        "namespace": "team-a",
+        "uid": "u1",
+        "creationTimestamp": "2026-08-09T10:00:00Z",
+        "labels": {"app": "web"},
+    },
     "spec": {"runtime": "bash", "mode": {"task": {"args": ["echo 'a b'"]}}, "env": [{"name": "TOKEN", "value": "secret"}], "timeout": "5s"},
     "status": {
         "phase": "Succeeded",
@@ -42,7 +48,10 @@ FAILED: dict[str, Any] = DONE | {
         "conditions": [{"type": "Completed", "status": "False", "reason": "RuntimeError"}],
     },
 }  # fmt: skip
-FRESH: dict[str, Any] = {"metadata": {"name": "new", "namespace": "team-a", "creationTimestamp": "2026-08-09T10:04:59Z"}, "spec": {"runtime": "python"}}
+FRESH: dict[str, Any] = {
+    "metadata": {"name": "new", "namespace": "team-a", "creationTimestamp": "2026-08-09T10:04:59Z"},
+    "spec": {"runtime": "python"},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -117,7 +126,12 @@ def test_the_lines_of_a_run() -> None:
 
 
 def test_a_fresh_run_shows_dashes() -> None:
-    assert key_values(run_lines(FRESH, is_wide=False))[3:] == ["Phase:          Pending", "Assigned Pod:   -", "Message:        -", "Args:           -"]
+    assert key_values(run_lines(FRESH, is_wide=False))[3:] == [
+        "Phase:          Pending",
+        "Assigned Pod:   -",
+        "Message:        -",
+        "Args:           -",
+    ]
 
 
 def test_long_sources_are_cut_in_lines_and_whole_in_wide_lines() -> None:
@@ -155,7 +169,7 @@ def test_names_are_qualified() -> None:
         ("{.status.outputs}", '{"total":"3","kind":"sum"}'),
         ("{.spec.mode.task.args[0]}", "echo 'a b'"),
         ("{.spec.mode.task.args[-1]}", "echo 'a b'"),
-        ("{.metadata.labels['app']}", "web"),
+        ("{.status.outputs['kind']}", "sum"),
         ("{.status.outputs.*}", "3 sum"),
         ('{.status.conditions[?(@.type=="Completed")].reason}', "RunCompleted"),
         ("{.status.conditions[?(@.type!='Completed')].reason}", ""),

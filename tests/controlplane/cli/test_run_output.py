@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from controlplane.cli.attendance import Tail, read_tail
 from controlplane.cli.run_output import LogInterrupted, LogUnavailable, OutputReader
+from controlplane.cli.tail import Tail
 from k8s.api.run_log import OutputLine, format_end_line, format_output_line
 
 CREATED = datetime(2026, 8, 9, 10, 0, 0, tzinfo=UTC)
@@ -30,7 +30,7 @@ def end(*, at: str, attempt: int = 1) -> bytes:
 class ScriptedLog:
     """Serves one script an opening; `None` in it keeps the stream open for ever, an error breaks it."""
 
-    scripts: list[Sequence[bytes | None | Exception]]
+    scripts: list[Sequence[bytes | Exception | None]]
     previous: Sequence[bytes] = ()
     asked: list[str] = field(default_factory=list)
     exhausted: asyncio.Event = field(default_factory=asyncio.Event)
@@ -43,9 +43,9 @@ class ScriptedLog:
             yield self._serve(self.previous)
             return
         self.asked.append(since)
-        yield self._serve(self.scripts.pop(0))
+        yield self._serve(self.scripts[len(self.asked) - 1])
 
-    async def _serve(self, script: Sequence[bytes | None | Exception]) -> AsyncIterator[bytes]:
+    async def _serve(self, script: Sequence[bytes | Exception | None]) -> AsyncIterator[bytes]:
         for item in script:
             if item is None:
                 self.exhausted.set()
@@ -53,6 +53,7 @@ class ScriptedLog:
             elif isinstance(item, Exception):
                 raise item
             else:
+                assert isinstance(item, bytes)
                 yield item
 
 
@@ -71,7 +72,9 @@ async def follow_until_exhausted(log: ScriptedLog, printed: list[str]) -> Output
 
 async def test_only_the_lines_of_the_run_are_printed() -> None:
     printed: list[str] = []
-    log = ScriptedLog([[b"2026-08-09T10:00:01Z plain", line("a", at="01"), line("x", at="02", uid="other"), b"garbage", line("b", at="03"), None]])
+    log = ScriptedLog(
+        [[b"2026-08-09T10:00:01Z plain", line("a", at="01"), line("x", at="02", uid="other"), b"garbage", line("b", at="03"), None]]
+    )
     await follow_until_exhausted(log, printed)
     assert printed == ["a", "b"]
     assert log.asked == ["2026-08-09T09:59:45.000000Z"], "the node's clock may be a little behind"
@@ -95,7 +98,9 @@ async def test_a_clock_that_was_set_back_hides_nothing() -> None:
 
 async def test_what_a_restarted_container_wrote_before_is_printed_too() -> None:
     printed: list[str] = []
-    log = ScriptedLog([[line("a", at="01")], [line("d", at="05"), None]], previous=[line("a", at="01"), line("b", at="02"), line("c", at="02")])
+    log = ScriptedLog(
+        [[line("a", at="01")], [line("d", at="05"), None]], previous=[line("a", at="01"), line("b", at="02"), line("c", at="02")]
+    )
     await follow_until_exhausted(log, printed)
     assert printed == ["a", "b", "c", "d"]
 
@@ -163,7 +168,7 @@ async def test_following_after_a_tail_starts_where_the_tail_ended() -> None:
     printed: list[str] = []
     log = ScriptedLog([[line(str(number), at=f"0{number}") for number in range(1, 6)], [line("5", at="05"), line("6", at="06"), None]])
     reader = reader_of(log, printed)
-    await read_tail(reader, tail=2)
+    await reader.read_tail(2)
     assert printed == ["4", "5"]
     task = asyncio.create_task(reader.follow())
     await asyncio.wait_for(log.exhausted.wait(), 5)

@@ -81,7 +81,9 @@ def test_types_have_kubectl_s_names() -> None:
     assert parse_targets(["rn"], default=RUN) == [Target(RUN, "rn")]
 
 
-@pytest.mark.parametrize(("word", "words"), [("pod/x", "unknown type 'pod'"), ("run/", "has no name"), ("/x", "unknown type ''"), ("", "has no name")])
+@pytest.mark.parametrize(
+    ("word", "words"), [("pod/x", "unknown type 'pod'"), ("run/", "has no name"), ("/x", "unknown type ''"), ("", "has no name")]
+)
 def test_unknown_types_and_missing_names_are_refused(word: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         parse_targets([word], default=RUN)
