@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -90,7 +91,7 @@ class StatusServer:
         except OSError as error:
             place = f"{address.host}:{address.port}"
             raise UsageError(
-                f"{field}: cannot listen on {place}: {error.strerror}; pass another address, or 0 to listen nowhere"
+                f"{field}: cannot listen on {place}: {os.strerror(error.errno or 0).lower()}; pass another address, or 0 to listen nowhere"
             ) from error
         return int(runner.addresses[0][1])
 

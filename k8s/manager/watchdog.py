@@ -45,7 +45,7 @@ class LoopWatchdog:
     def start(self) -> None:
         self._loop_thread_id = threading.get_ident()
         self._beaten_at = self._clock()
-        self._handle = asyncio.get_running_loop().call_later(self._beat_seconds, self._beat)
+        self._handle = asyncio.get_running_loop().call_later(self._beat_seconds, self._beat_forever)
         self._thread = threading.Thread(target=self._look, name="loop-watchdog", daemon=True)
         self._thread.start()
 
@@ -58,22 +58,25 @@ class LoopWatchdog:
 
     def problem(self) -> str | None:
         """None, or why the process should be restarted."""
-        self.note(self._clock())
+        self._judge(self._clock())
         if self._blocked_until is not None and self._clock() - self._blocked_until < self._remembered_seconds:
             return f"the event loop was blocked for {self._longest:.1f} s"
         return None
 
-    def note(self, now: float) -> None:
-        """The loop is alive at `now`; if it was not for too long before, that is remembered."""
+    def beat(self, now: float) -> None:
+        """The loop is alive at `now`."""
+        self._judge(now)
+        self._beaten_at = now
+
+    def _judge(self, now: float) -> None:
         lag = now - self._beaten_at - self._beat_seconds
         if lag > self._blocked_seconds:
             self._blocked_until, self._longest = now, lag
-        self._beaten_at = max(now - self._beat_seconds, self._beaten_at) if lag <= 0 else now
+            self._beaten_at = now
 
-    def _beat(self) -> None:
-        self.note(self._clock())
-        self._beaten_at = self._clock()
-        self._handle = asyncio.get_running_loop().call_later(self._beat_seconds, self._beat)
+    def _beat_forever(self) -> None:
+        self.beat(self._clock())
+        self._handle = asyncio.get_running_loop().call_later(self._beat_seconds, self._beat_forever)
 
     def _look(self) -> None:
         """Runs in the thread: one log line with the stack for each time that the loop stands still."""
