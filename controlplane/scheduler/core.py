@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import assert_never
 
-from controlplane.scheduler import model, policy
+from controlplane.scheduler import affinity, model, policy
+from controlplane.scheduler.affinity import rules_of
 from controlplane.scheduler.announcements import Announcements
 from controlplane.scheduler.model import CoreSettings, Decision, Event, NobodyCounts, Place, QueueKey, Recorder, RuntimePod, TrackedRun
 from controlplane.scheduler.pods import PodPool, is_ready, probe_of, seat_of
@@ -142,10 +143,19 @@ class SchedulerCore:
         tracked.run = run
         if run.is_active and tracked.place in (Place.BINDING, Place.SEATED) and tracked.seat == seat_of(run):
             tracked.place = Place.SEATED
+            self._relabel(tracked)
         elif run.is_active or run.uid not in self.in_flight:
             self._displace(tracked)
             self._place(tracked)
         # Else a write is out that may yet land: what it reserved stays reserved until the answer is here.
+
+    def _relabel(self, tracked: TrackedRun) -> None:
+        """Others may want its neighbourhood by labels that it has only now."""
+        pod = self.pods.get(tracked.seat)
+        holder = pod.holders.get(tracked.run.uid) if pod is not None else None
+        if pod is not None and holder is not None and holder.labels != tracked.run.metadata.labels:
+            pod.holders[tracked.run.uid] = holder._replace(labels=tracked.run.metadata.labels)
+            self._pod_changed(pod, source=POD_CHANGED)
 
     def _run_gone(self, uid: str) -> None:
         tracked = self.runs.pop(uid, None)
@@ -190,7 +200,7 @@ class SchedulerCore:
                 self._pod_changed(pod, source=CAPACITY_RELEASED)
         elif place is Place.WAITING:
             queue = self.queues[tracked.queue]
-            queue.remove_run(uid, shape=tracked.shape)
+            queue.remove_run(uid, key=tracked.lane)
             self._make_due(queue)
             self._forget_if_idle(queue)
             self._announcements.withdraw(uid)
@@ -219,12 +229,13 @@ class SchedulerCore:
     def _place_by_request(self, tracked: TrackedRun) -> None:
         try:
             tracked.shape = policy.request_of(tracked.run)
+            tracked.rules = rules_of(tracked.run)
         except InvalidRun as error:
             self._write(tracked, model.Refuse(tracked.run, reason=Reason.INVALID_RESOURCES, message=str(error)))
             return
         tracked.place, tracked.queue = Place.WAITING, (tracked.run.metadata.namespace, tracked.run.spec.runtime)
         queue = self._queue(tracked.queue)
-        lane = queue.add_run(tracked.run.uid, shape=tracked.shape, order=tracked.order)
+        lane = queue.add_run(tracked.run.uid, key=tracked.lane, order=tracked.order)
         if lane.is_blocked:
             self._count_waiting(tracked)
         self._make_due(queue)
@@ -239,7 +250,7 @@ class SchedulerCore:
         self._take_seat(tracked)
 
     def _take_seat(self, tracked: TrackedRun) -> None:
-        pod = self.pods.seat(tracked.run.uid, seat=tracked.seat, shape=tracked.shape)
+        pod = self.pods.seat(tracked.run.uid, seat=tracked.seat, holder=model.Holder(tracked.shape, tracked.run.metadata.labels))
         if pod is not None:
             queue = self._queue(pod.queue)
             queue.pod_changed(pod)
@@ -255,7 +266,11 @@ class SchedulerCore:
             self._announcements.expect(tracked.run.uid, at=self._now + self.settings.announce_after_seconds)
 
     def _is_told(self, tracked: TrackedRun) -> bool:
-        return tracked.run.status.message == policy.waiting_message(tracked.run.spec.runtime)
+        return tracked.run.status.message == self._message_for(tracked)
+
+    def _message_for(self, tracked: TrackedRun) -> str:
+        rejections = self.queues[tracked.queue].lanes[tracked.lane].rejections
+        return policy.waiting_message(tracked.run.spec.runtime, rejections=rejections)
 
     # ---- deciding
 
@@ -283,9 +298,14 @@ class SchedulerCore:
         self._decisions.append(model.Bind(tracked.run, pod_name=pod.name, pod_uid=pod.uid, observed=tracked.observed))
 
     def _nothing_fits(self, queue: Queue) -> None:
-        self._recorder.rejected(len(queue.pods), plugin=policy.AVAILABILITY_PLUGIN, reason=policy.UNAVAILABLE_REASON)
-        for uid in queue.oldest_of_each_lane():
-            self._count_waiting(self.runs[uid])
+        for lane in queue.waiting_lanes():
+            for reason, count in lane.rejections.items():
+                self._recorder.rejected(count, plugin=affinity.PLUGIN, reason=reason)
+            without_room = len(queue.pods) - lane.rejections.total()
+            self._recorder.rejected(without_room, plugin=policy.AVAILABILITY_PLUGIN, reason=policy.UNAVAILABLE_REASON)
+            oldest = lane.oldest()
+            if oldest is not None:
+                self._count_waiting(self.runs[oldest[1]])
 
     def _write(self, tracked: TrackedRun, decision: Decision) -> None:
         tracked.place = Place.WRITING
@@ -298,13 +318,14 @@ class SchedulerCore:
             tracked = self.runs.get(uid)
             if tracked is None or tracked.place is not Place.WAITING or self._is_told(tracked):
                 continue
-            if not self.queues[tracked.queue].lanes[tracked.shape].is_blocked:
+            if not self.queues[tracked.queue].lanes[tracked.lane].is_blocked:
                 self._expect_announcement(tracked)  # there may be room, only its turn has not come
                 continue
             self._count_waiting(tracked)
+            message = self._message_for(tracked)
             self._displace(tracked)
             self._announcements.sent(uid)
-            self._write(tracked, model.Announce(tracked.run, message=policy.waiting_message(tracked.run.spec.runtime)))
+            self._write(tracked, model.Announce(tracked.run, message=message))
 
     # ---- wake-ups
 
@@ -337,8 +358,11 @@ class SchedulerCore:
     def _queue(self, key: QueueKey) -> Queue:
         queue = self.queues.get(key)
         if queue is None:
-            queue = self.queues[key] = Queue(key)
+            queue = self.queues[key] = Queue(key, neighbours=lambda: self._pods_of(key[0]))
         return queue
+
+    def _pods_of(self, namespace: str) -> Iterable[RuntimePod]:
+        return (pod for pod in self.pods if pod.queue[0] == namespace)
 
     def _forget_if_idle(self, queue: Queue) -> None:
         if queue.is_idle and not queue.is_due:

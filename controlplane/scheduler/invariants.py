@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from controlplane.scheduler.core import SchedulerCore
-from controlplane.scheduler.lanes import Lane
+from controlplane.scheduler.lanes import ChoosyLane, Lane
 from controlplane.scheduler.model import Place
 from controlplane.scheduler.queues import Queue
 
@@ -23,8 +23,8 @@ def validate(core: SchedulerCore) -> None:
 def _usage_is_the_sum_of_its_holders(core: SchedulerCore) -> None:
     for pod in core.pods:
         total: Counter[str] = Counter()
-        for run_uid, shape in pod.holders.items():
-            total.update(dict(shape))
+        for run_uid, holder in pod.holders.items():
+            total.update(dict(holder.shape))
             tracked = core.runs.get(run_uid)
             assert tracked is not None, f"{pod.name} is held by a forgotten Run"
             assert tracked.place in (Place.SEATED, Place.BINDING), f"{pod.name} is held by a Run that is {tracked.place}"
@@ -57,6 +57,8 @@ def _nobody_waits_beside_room(queue: Queue) -> None:
 
 
 def _has_room(queue: Queue, lane: Lane) -> bool:
+    if isinstance(lane, ChoosyLane):
+        return False  # Runs of other queues may have left meanwhile: the periodic retry is what finds that out
     claim = queue.claim
-    spared = claim.pod_uid if claim is not None and claim.shape != lane.shape else None
+    spared = claim.pod_uid if claim is not None and claim.lane != lane.key else None
     return any(pod.is_available and pod.fits(lane.shape) and pod.uid != spared for pod in queue.pods.values())

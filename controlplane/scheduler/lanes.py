@@ -6,8 +6,11 @@ Both orders are heaps whose old entries are recognised and dropped when they com
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeAlias
 
+from controlplane.scheduler.affinity import AffinityRules, best_of
 from controlplane.scheduler.model import Order, RuntimePod, Shape
 from controlplane.scheduler.policy import load_with
 
@@ -15,11 +18,21 @@ _SLACK = 64
 """Old entries that a heap may hold beyond twice its true ones before it is built anew."""
 
 
+LaneKey: TypeAlias = tuple[Shape, AffinityRules | None]
+"""Runs of one key are interchangeable to the scheduler, but for their age."""
+
+
 class Lane:
     """First come, first served. Knows nothing of the other lanes of its queue."""
 
-    def __init__(self, shape: Shape) -> None:
-        self.shape = shape
+    may_claim = True
+    """Whether a Pod may be kept free for it."""
+
+    def __init__(self, key: LaneKey) -> None:
+        self.key = key
+        self.shape = key[0]
+        self.rejections: Counter[str] = Counter()
+        """Why the Pods with room would not do, at the last try."""
         self.is_blocked = False
         """No Pod has room: nothing to try until a Pod changes."""
         self.is_hopeless = False
@@ -86,3 +99,27 @@ class Lane:
 
     def _entry(self, pod: RuntimePod) -> tuple[tuple[float, float], str, str, int]:
         return load_with(pod, shape=self.shape), pod.name, pod.uid, pod.stamp
+
+
+class ChoosyLane(Lane):
+    """Runs that care about their neighbours. Who is where changes with each bind, so every Pod with room is looked at anew.
+
+    No Pod is kept free for them: which would do, is not theirs alone to say.
+    """
+
+    may_claim = False
+
+    def __init__(self, key: LaneKey, *, rules: AffinityRules, neighbours: Callable[[], Iterable[RuntimePod]]) -> None:
+        super().__init__(key)
+        self._rules = rules
+        self._neighbours = neighbours
+
+    def offer(self, pod: RuntimePod) -> bool:
+        """Any change of any Pod may be the one that helps: a Run that left may have been the one that was in the way."""
+        return True
+
+    def pick(self, pods: Mapping[str, RuntimePod], *, spared: str | None) -> RuntimePod | None:
+        able = [pod for pod in pods.values() if pod.is_available and pod.uid != spared and pod.fits(self.shape)]
+        verdicts = {pod.uid: self._rules.rejection(pod, neighbours=self._neighbours) for pod in able}
+        self.rejections = Counter(verdict for verdict in verdicts.values() if verdict is not None)
+        return best_of([pod for pod in able if verdicts[pod.uid] is None], shape=self.shape, rules=self._rules)

@@ -5,13 +5,17 @@ Nothing here talks to an API server or reads a clock: `now` is the observer's mo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from k8s.api.pod import Pod
 from k8s.api.run import Run
+
+if TYPE_CHECKING:
+    from controlplane.scheduler.affinity import AffinityRules
 
 Shape: TypeAlias = tuple[tuple[str, int], ...]
 """What a Run asks for, sorted: (("runs", 1),). Runs of one shape are interchangeable to the capacity check."""
@@ -19,6 +23,13 @@ QueueKey: TypeAlias = tuple[str, str]
 """(namespace, runtime): Runs of one queue compete for the same Pods, and only they do."""
 Order: TypeAlias = tuple[float, int]
 """(creation, arrival): the age of a Run in its queue. A Run taken away from its Pod keeps its age, and so comes first."""
+
+
+class Holder(NamedTuple):
+    """A Run on a Pod: what it takes, and by which labels others may want it as a neighbour or not."""
+
+    shape: Shape
+    labels: Mapping[str, str]
 
 
 @dataclass(slots=True)
@@ -37,8 +48,8 @@ class RuntimePod:
     """Monotonic: when the probe was last seen to change."""
     is_fresh: bool = True
     used: dict[str, int] = field(default_factory=dict)
-    holders: dict[str, Shape] = field(default_factory=dict)
-    """Run UID -> what it takes: Runs assigned here, and those that are being bound to it."""
+    holders: dict[str, Holder] = field(default_factory=dict)
+    """By Run UID: Runs assigned here, and those that are being bound to it."""
     stamp: int = 0
 
     @property
@@ -54,13 +65,13 @@ class RuntimePod:
         """Whether it would fit if the Pod were empty."""
         return all(count <= self.capacity.get(name, 0) for name, count in shape)
 
-    def take(self, run_uid: str, *, shape: Shape) -> None:
-        self.holders[run_uid] = shape
-        for name, count in shape:
+    def take(self, run_uid: str, *, holder: Holder) -> None:
+        self.holders[run_uid] = holder
+        for name, count in holder.shape:
             self.used[name] = self.used.get(name, 0) + count
 
     def give_back(self, run_uid: str) -> None:
-        for name, count in self.holders.pop(run_uid):
+        for name, count in self.holders.pop(run_uid).shape:
             self.used[name] -= count
 
 
@@ -92,6 +103,7 @@ class TrackedRun:
     attempt: int
     place: Place = Place.NOWHERE
     shape: Shape = ()
+    rules: AffinityRules | None = None
     seat: str = ""
     """Key of what it takes capacity of, in SEATED and BINDING."""
     held_until: float = 0.0
@@ -101,6 +113,11 @@ class TrackedRun:
     """Counted as one that found no Pod."""
     queue: QueueKey = ("", "")
     """Where it waits, in WAITING."""
+
+    @property
+    def lane(self) -> tuple[Shape, AffinityRules | None]:
+        """Which Runs of its queue it is interchangeable with."""
+        return self.shape, self.rules
 
 
 # ---- events

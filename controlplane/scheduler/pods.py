@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from controlplane.scheduler.model import RuntimePod, Shape
+from controlplane.scheduler.model import Holder, RuntimePod
 from k8s.api import names
 from k8s.api.pod import Pod
 from k8s.api.run import Run
@@ -26,7 +26,7 @@ class PodPool:
     def __init__(self) -> None:
         self._pods: dict[str, RuntimePod] = {}
         self._by_name: dict[str, RuntimePod] = {}
-        self._seated_elsewhere: dict[str, dict[str, Shape]] = {}
+        self._seated_elsewhere: dict[str, dict[str, Holder]] = {}
 
     def __iter__(self) -> Iterator[RuntimePod]:
         return iter(self._pods.values())
@@ -52,8 +52,8 @@ class PodPool:
         by_name = named_seat(pod.metadata.namespace, pod.metadata.name)
         self._by_name[by_name] = added
         for seat in (added.uid, by_name):
-            for run_uid, shape in self._seated_elsewhere.pop(seat, {}).items():
-                added.take(run_uid, shape=shape)
+            for run_uid, holder in self._seated_elsewhere.pop(seat, {}).items():
+                added.take(run_uid, holder=holder)
         return added
 
     def remove(self, uid: str) -> RuntimePod | None:
@@ -68,13 +68,13 @@ class PodPool:
             self._seated_elsewhere.setdefault(uid, {}).update(pod.holders)
         return pod
 
-    def seat(self, run_uid: str, *, seat: str, shape: Shape) -> RuntimePod | None:
+    def seat(self, run_uid: str, *, seat: str, holder: Holder) -> RuntimePod | None:
         """The Run takes of that Pod from now on; returns it when it is known."""
         pod = self.get(seat)
         if pod is None:
-            self._seated_elsewhere.setdefault(seat, {})[run_uid] = shape
+            self._seated_elsewhere.setdefault(seat, {})[run_uid] = holder
         else:
-            pod.take(run_uid, shape=shape)
+            pod.take(run_uid, holder=holder)
         return pod
 
     def unseat(self, run_uid: str, *, seat: str) -> RuntimePod | None:

@@ -47,9 +47,14 @@ def load_with(pod: RuntimePod, *, shape: Shape) -> tuple[float, float]:
     return (ratios[0], ratios[0]) if len(ratios) == 1 else (max(ratios), math.fsum(ratios))
 
 
-def waiting_message(runtime: str) -> str:
-    """What a Run is told that finds no Pod. Tools match on it."""
-    return f'waiting for available runtime pods for runtime "{runtime}"'
+def waiting_message(runtime: str, *, rejections: Mapping[str, int] | None = None) -> str:
+    """What a Run is told that finds no Pod, by the reason for which Pods with room would not do. Tools match on it."""
+    satisfying = ""
+    if rejections and rejections.get("UnsatisfiedRunAffinity"):
+        satisfying = " satisfying required Run affinity"
+    elif rejections and rejections.get("UnsatisfiedRunAntiAffinity"):
+        satisfying = " satisfying required Run anti-affinity"
+    return f'waiting for available runtime pods{satisfying} for runtime "{runtime}"'
 
 
 def back_off_seconds(run: Run, *, wall: datetime) -> float:

@@ -7,10 +7,10 @@ anything there until it fits. So nothing starves, and what is kept back is one P
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from controlplane.scheduler.lanes import Lane
+from controlplane.scheduler.lanes import ChoosyLane, Lane, LaneKey
 from controlplane.scheduler.model import Order, QueueKey, RuntimePod, Shape
 from controlplane.scheduler.policy import load_with
 
@@ -22,17 +22,18 @@ _IDLE_LANES = 8
 class Claim:
     """The lane's oldest Run waits for this Pod to have room."""
 
-    shape: Shape
+    lane: LaneKey
     pod_uid: str
 
 
 class Queue:
     """Decides the next bind of its Runs; says whether a change of a Pod gives it something to decide."""
 
-    def __init__(self, key: QueueKey) -> None:
+    def __init__(self, key: QueueKey, *, neighbours: Callable[[], Iterable[RuntimePod]]) -> None:
         self.key = key
+        self._neighbours = neighbours
         self.pods: dict[str, RuntimePod] = {}
-        self.lanes: dict[Shape, Lane] = {}
+        self.lanes: dict[LaneKey, Lane] = {}
         self.claim: Claim | None = None
         self.is_due = False
         """Stands in the round of queues that may have a bind to decide."""
@@ -46,20 +47,22 @@ class Queue:
     def has_work(self) -> bool:
         return any(len(lane) and not lane.is_blocked for lane in self.lanes.values())
 
-    def oldest_of_each_lane(self) -> list[str]:
-        return [oldest[1] for lane in self.lanes.values() if (oldest := lane.oldest()) is not None]
+    def waiting_lanes(self) -> list[Lane]:
+        return [lane for lane in self.lanes.values() if len(lane)]
 
-    def add_run(self, uid: str, *, shape: Shape, order: Order) -> Lane:
-        lane = self.lanes.get(shape) or self._open_lane(shape)
+    def add_run(self, uid: str, *, key: LaneKey, order: Order) -> Lane:
+        lane = self.lanes.get(key)
+        if lane is None:
+            lane = self._open_lane(key)
         lane.add(uid, order=order)
         return lane
 
-    def remove_run(self, uid: str, *, shape: Shape) -> None:
+    def remove_run(self, uid: str, *, key: LaneKey) -> None:
         """It waits no longer. A claim made for it is given up, and what it kept back offered to the others."""
-        lane = self.lanes[shape]
+        lane = self.lanes[key]
         oldest = lane.oldest()
         lane.remove(uid)
-        if self.claim is not None and self.claim.shape == shape and oldest is not None and oldest[1] == uid:
+        if self.claim is not None and self.claim.lane == key and oldest is not None and oldest[1] == uid:
             self._give_up_claim()
 
     def pod_changed(self, pod: RuntimePod) -> bool:
@@ -106,43 +109,45 @@ class Queue:
                     assert oldest is not None
                     return oldest[1], pod
                 lane.is_blocked = True
-            if len(lanes) > 1:
+            if len(lanes) > 1 and lane.may_claim:
                 self._claim_for(lane)
         return None
 
     def _lanes_by_age(self) -> list[Lane]:
         if len(self.lanes) == 1:
             return [lane for lane in self.lanes.values() if len(lane)]
-        aged = [(oldest, lane.shape) for lane in self.lanes.values() if (oldest := lane.oldest()) is not None]
-        return [self.lanes[shape] for _, shape in sorted(aged)]
+        aged = [(oldest, lane) for lane in self.lanes.values() if (oldest := lane.oldest()) is not None]
+        return [lane for _, lane in sorted(aged, key=lambda pair: pair[0])]
 
-    def _open_lane(self, shape: Shape) -> Lane:
+    def _open_lane(self, key: LaneKey) -> Lane:
         idle = [lane for lane in self.lanes.values() if not len(lane)]
         if len(idle) >= _IDLE_LANES:
-            del self.lanes[idle[0].shape]
-        lane = self.lanes[shape] = Lane(shape)
+            del self.lanes[idle[0].key]
+        rules = key[1]
+        lane = Lane(key) if rules is None else ChoosyLane(key, rules=rules, neighbours=self._neighbours)
+        self.lanes[key] = lane
         for pod in self.pods.values():
             lane.offer(pod)
         return lane
 
     def _may_use(self, lane: Lane, pod: RuntimePod) -> bool:
-        return self.claim is None or self.claim.pod_uid != pod.uid or self.claim.shape == lane.shape
+        return self.claim is None or self.claim.pod_uid != pod.uid or self.claim.lane == lane.key
 
     def _spared_from(self, lane: Lane) -> str | None:
-        return self.claim.pod_uid if self.claim is not None and self.claim.shape != lane.shape else None
+        return self.claim.pod_uid if self.claim is not None and self.claim.lane != lane.key else None
 
     def _claim_for(self, lane: Lane) -> None:
         """The oldest that is blocked claims; a younger one only where no older one could."""
-        if lane.is_hopeless or (self.claim is not None and not self._is_older(lane, than=self.claim.shape)):
+        if lane.is_hopeless or (self.claim is not None and not self._is_older(lane, than=self.claim.lane)):
             return
         pod = _emptiest(self.pods.values(), shape=lane.shape)
         if pod is None:
             lane.is_hopeless = True
             return
         self._give_up_claim()
-        self.claim = Claim(lane.shape, pod.uid)
+        self.claim = Claim(lane.key, pod.uid)
 
-    def _is_older(self, lane: Lane, *, than: Shape) -> bool:
+    def _is_older(self, lane: Lane, *, than: LaneKey) -> bool:
         mine, theirs = lane.oldest(), self.lanes[than].oldest()
         return mine is not None and (theirs is None or mine < theirs)
 
