@@ -83,7 +83,8 @@ def _surplus(*, wanted: int, current: list[Json], outdated: list[Json]) -> list[
 
 
 def _least_valuable_first(pods: list[Json]) -> list[Json]:
-    youngest_first = sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")), reverse=True)
+    # Timestamps may have whole seconds only: among equals, the one that was seen last is the youngest.
+    youngest_first = sorted(reversed(pods), key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")), reverse=True)
     return sorted(youngest_first, key=is_ready)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import pytest
 
 from controlplane.local.processes import Child, Identity, boot_id, identify, is_alive, kill_session, read_stat, send_signal, start_child
 from controlplane.local.records import CONTAINER_ID, Records
+from tests.controlplane.local.waiting import gone
 
 Start = Callable[..., Child]
 
@@ -51,18 +51,6 @@ def told(tmp_path: Path) -> Path:
 
 async def line(told: Path) -> str:
     return (await asyncio.to_thread(told.read_text)).strip()
-
-
-async def gone(pid: int) -> None:
-    """Returns when the process has ended, without reaping it."""
-    try:
-        fd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    try:
-        assert await asyncio.to_thread(select.select, [fd], [], [], 10) != ([], [], []), "it still lives"
-    finally:
-        os.close(fd)
 
 
 @pytest.mark.parametrize(("script", "code"), [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", -9), ("kill -TERM $$", -15)])
