@@ -40,6 +40,13 @@ class Host:
     def folders(self, pod_uid: str) -> PodFolders:
         return PodFolders(self.root / "pods" / pod_uid)
 
+    def throw_away(self, folders: PodFolders) -> Path:
+        """Move a Pod's files out of sight, at once; gives where they can be deleted at leisure."""
+        trash = self.root / "trash" / folders.root.name
+        trash.parent.mkdir(exist_ok=True, mode=0o700)
+        folders.root.rename(trash)
+        return trash
+
     def now(self) -> datetime:
         return datetime.now(UTC)
 

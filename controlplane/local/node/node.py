@@ -79,7 +79,8 @@ class LocalNode:
         killed = self._host.records.kill_leftovers()
         if killed:
             _log.warning("ended processes that an earlier node left behind", extra={"processes": killed})
-        await asyncio.to_thread(shutil.rmtree, self._host.root / "pods", ignore_errors=True)
+        for name in ("pods", "trash"):
+            await asyncio.to_thread(shutil.rmtree, self._host.root / name, ignore_errors=True)
 
     async def _until_booted(self, stopping: asyncio.Event) -> None:
         waits = {asyncio.ensure_future(event.wait()) for event in (self._booted, stopping)}

@@ -59,11 +59,12 @@ class LocalPod:
         finally:
             writer.cancel()
             await asyncio.gather(writer, return_exceptions=True)
+        trash = self._host.throw_away(folders)
         await self._delete_object()
         for port in (self.ports.runtime, self.ports.status, self.ports.health):
             self._host.ports.release(port)
-        # Workspaces may hold many files: never in the event loop.
-        await asyncio.to_thread(shutil.rmtree, folders.root, ignore_errors=True)
+        # Workspaces may hold many files: never in the event loop, and nobody waits for it.
+        await asyncio.to_thread(shutil.rmtree, trash, ignore_errors=True)
 
     def stop(self, *, grace_seconds: float | None) -> None:
         """Its object was told to go. None is the Pod's own grace period."""

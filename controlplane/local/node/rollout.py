@@ -84,8 +84,8 @@ def _surplus(*, wanted: int, current: list[Json], outdated: list[Json]) -> list[
 
 def _least_valuable_first(pods: list[Json]) -> list[Json]:
     # Timestamps may have whole seconds only: among equals, the one that was seen last is the youngest.
-    youngest_first = sorted(reversed(pods), key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")), reverse=True)
-    return sorted(youngest_first, key=is_ready)
+    oldest_first = sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")))
+    return sorted(oldest_first[::-1], key=is_ready)
 
 
 def _new_pod(deployment: Json, *, version: str, name_suffix: str, node_name: str) -> Json:
