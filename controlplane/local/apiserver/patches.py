@@ -1,0 +1,70 @@
+"""JSON Patch and JSON Merge Patch, on dictionaries. Strategic merge is in `strategic`, server-side apply in `apply`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jsonpatch
+import jsonpointer
+
+from controlplane.local.apiserver.statuses import Refused, bad_request
+
+MERGE = "application/merge-patch+json"
+JSON = "application/json-patch+json"
+STRATEGIC = "application/strategic-merge-patch+json"
+APPLY = "application/apply-patch+yaml"
+
+_OPERATIONS_LIMIT = 10000
+"""As the real server's."""
+
+
+def merge(document: Any, *, patch: Any) -> Any:
+    """RFC 7386. `document` may be changed; the result is it or replaces it."""
+    if not isinstance(patch, dict):
+        return patch
+    merged = document if isinstance(document, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = merge(merged.get(key), patch=value)
+    return merged
+
+
+def apply_operations(document: dict[str, Any], *, operations: Any) -> Any:
+    """RFC 6902, as the Go library that Kubernetes uses: a test against null passes for an absent member."""
+    if not isinstance(operations, list):
+        found = "object" if isinstance(operations, dict) else "string"
+        raise bad_request(f"error decoding patch: json: cannot unmarshal {found} into Go value of type []handlers.jsonPatchOp")
+    if len(operations) > _OPERATIONS_LIMIT:
+        message = f"The allowed maximum operations in a JSON patch is {_OPERATIONS_LIMIT}, got {len(operations)}"
+        raise Refused(message, code=413, reason="RequestEntityTooLarge", details={})
+    try:
+        for operation in operations:
+            if not _is_null_test_of_absent(document, operation=operation):
+                document = jsonpatch.apply_patch(document, [operation], in_place=True)
+    except (
+        jsonpatch.JsonPatchException,
+        jsonpointer.JsonPointerException,
+        TypeError,
+        AttributeError,
+        KeyError,
+        IndexError,
+        ValueError,
+    ) as error:
+        # The real server's words; the library's own would name paths only.
+        raise Refused("the server rejected our request due to an error in our request", code=422, reason="Invalid", details={}) from error
+    return document
+
+
+def _is_null_test_of_absent(document: Any, *, operation: Any) -> bool:
+    if not isinstance(operation, dict) or operation.get("op") != "test" or operation.get("value", 0) is not None:
+        return False
+    *parents, last = jsonpointer.JsonPointer(operation["path"]).parts or [""]
+    for part in parents:
+        document = document.get(part) if isinstance(document, dict) else _item(document, part=part)
+    return isinstance(document, dict) and last not in document
+
+
+def _item(document: Any, *, part: str) -> Any:
+    return document[int(part)] if isinstance(document, list) and part.isdigit() and int(part) < len(document) else None
