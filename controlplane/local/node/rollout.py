@@ -84,8 +84,8 @@ def _surplus(*, wanted: int, current: list[Json], outdated: list[Json]) -> list[
 
 def _least_valuable_first(pods: list[Json]) -> list[Json]:
     # Timestamps may have whole seconds only: among equals, the one that was seen last is the youngest.
-    oldest_first = sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")))
-    return sorted(oldest_first[::-1], key=is_ready)
+    by_age = sorted(enumerate(pods), key=lambda entry: (str(entry[1]["metadata"].get("creationTimestamp", "")), entry[0]), reverse=True)
+    return sorted((pod for _, pod in by_age), key=is_ready)
 
 
 def _new_pod(deployment: Json, *, version: str, name_suffix: str, node_name: str) -> Json:
