@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ def explain(error: ApiError, *, kind: Kind, namespace: str | None, verb: str, na
     """The error to raise instead of `error`."""
     from k8s.client import AlreadyExists, Forbidden, Invalid, NotFound, Unauthorized, Unreachable
 
+    text = plain_text(error)
     where = f" in namespace {namespace}" if namespace else ""
     match error:
         case NotFound():
@@ -40,12 +42,12 @@ def explain(error: ApiError, *, kind: Kind, namespace: str | None, verb: str, na
             return InvalidRun(field=field or "spec", message=f"the API server refuses it: {message}")
         case Forbidden():
             return CommandFailed(
-                f"you may not {verb} {kind.plural}{where}: {error}; ask for the permission `{verb}` on `{kind.plural}.kruntimes.io`"
+                f"you may not {verb} {kind.plural}{where}: {text}; ask for the permission `{verb}` on `{kind.plural}.kruntimes.io`"
             )
         case Unauthorized():
-            return CommandFailed(f"the API server does not accept your credentials: {error}; check the user of your kubeconfig, or --token")
+            return CommandFailed(f"the API server does not accept your credentials: {text}; check the user of your kubeconfig, or --token")
         case Unreachable():
-            return CommandFailed(f"{error}; check --server, --context and $KUBECONFIG, or start local mode: krt local up")
+            return CommandFailed(f"{text}, or start local mode with: krt local up")
     return error
 
 
@@ -58,6 +60,11 @@ def _explain_not_found(error: ApiError, *, kind: Kind, namespace: str | None, na
             f"the API server does not know {kind.plural}.kruntimes.io: the CRDs are not installed; apply k8s/crds, or use another --context"
         )
     return f'{kind.title} "{name}" not found' + (f" in namespace {namespace}" if namespace else "")
+
+
+def plain_text(error: ApiError) -> str:
+    """Without the request it begins with: that is for logs."""
+    return re.sub(r"^[A-Z]+ /\S*: ", "", str(error))
 
 
 def is_kind_missing(error: ApiError) -> bool:

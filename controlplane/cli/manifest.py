@@ -17,6 +17,7 @@ from k8s.api.errors import InvalidRun, UsageError
 BASH = "bash"
 _BUILT_IN = frozenset({BASH, "python"})
 """Runtimes that have nothing to run without a source or args; a custom one may."""
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _LABEL_NAME = re.compile(r"(?=.{1,63}$)[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 _LABEL_VALUE = re.compile(r"(?=.{0,63}$)([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
 
@@ -50,11 +51,18 @@ def random_name(*, source: random.Random | None = None) -> str:
 def build_manifest(request: RunRequest, *, name: str) -> dict[str, Any]:
     """The Run as it is sent. Raises UsageError for combinations that cannot mean anything, InvalidRun for bad values."""
     check_combinations(request)
+    _check_name(name)
     metadata: dict[str, Any] = {"name": name}
     if labels := _labels(request.labels):
         metadata["labels"] = labels
     spec: dict[str, Any] = {"runtime": request.runtime, **_source(request), "mode": _mode(request), **_env(request), **_limits(request)}
     return {"apiVersion": names.API_VERSION, "kind": "Run", "metadata": metadata, "spec": spec}
+
+
+def _check_name(name: str) -> None:
+    if len(name) > 253 or not _NAME.fullmatch(name):
+        remedy = "use lower-case letters, digits, `-` and `.`, at most 253 of them"
+        raise InvalidRun(field="metadata.name", message=f"{name[:64]!r} is not a name; {remedy}")
 
 
 def check_combinations(request: RunRequest) -> None:

@@ -128,22 +128,22 @@ async def create_run(session: Session, manifest: dict[str, Any], *, is_name_rand
         cause = error if isinstance(error, ApiError) else error.__cause__
         if not isinstance(cause, ApiError) or cause.is_answered:
             raise
-        if not is_name_random:
-            raise CommandFailed(
-                f"{error}; whether Run {name} was created is not known, look with: krt get {name} -n {namespace}"
-            ) from error
-        return await _created_after_all(session, name, error=error)
+        return await _created_after_all(session, name, is_name_random=is_name_random, error=error)
 
 
-async def _created_after_all(session: Session, name: str, *, error: KrtError) -> dict[str, Any]:
-    """The answer to the POST was lost: read, and never send it again. The name is random, so what has it is ours."""
+async def _created_after_all(session: Session, name: str, *, is_name_random: bool, error: KrtError) -> dict[str, Any]:
+    """The answer to the POST was lost: read, and never send it again. What has a random name of ours is ours."""
     from controlplane.cli.targets import RUN
     from k8s.client import ApiError
 
     try:
-        return await session.client.get(RUN.resource(), name, namespace=session.namespace)
+        found = await session.client.get(RUN.resource(), name, namespace=session.namespace)
     except ApiError:
         raise error from error.__cause__
+    if not is_name_random:
+        remedy = f"look with: krt get {name} -n {session.namespace}"
+        raise CommandFailed(f"{error}; Run {name} exists, but whether this command created it is not known, {remedy}") from error
+    return found
 
 
 async def missing_runtime(session: Session, name: str) -> str:

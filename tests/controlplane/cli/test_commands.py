@@ -13,6 +13,8 @@ from tests.controlplane.cli.conftest import Krt, KrtStarter
 from tests.controlplane.cli.fake_apiserver import FakeApiServer, Json, status_answer
 from tests.controlplane.cli.test_waiting_for_runs import POD, assign, finish, output
 
+pytestmark = pytest.mark.slow  # each starts a krt
+
 
 async def add_two(server: FakeApiServer) -> tuple[Json, Json]:
     one = await server.add("runs", "one", spec={"runtime": "bash", "unknownToKrt": 1}, labels={"app": "web"})
@@ -229,7 +231,7 @@ async def test_a_create_whose_answer_is_lost_is_read_back_and_never_sent_twice(s
     server.lose_answers = 1
     code, _, stderr = await krt("run", "--name", "mine", "--", "x")
     assert code == 125
-    assert "whether Run mine was created is not known, look with: krt get mine -n default" in stderr
+    assert "Run mine exists, but whether this command created it is not known, look with: krt get mine -n default" in stderr
 
 
 async def test_colour_needs_a_terminal(server: FakeApiServer, krt: KrtStarter) -> None:

@@ -30,7 +30,7 @@ def end(*, at: str, attempt: int = 1) -> bytes:
 class ScriptedLog:
     """Serves one script an opening; `None` in it keeps the stream open for ever, an error breaks it."""
 
-    scripts: list[Sequence[bytes | Exception | None]]
+    scripts: Sequence[Sequence[object]]
     previous: Sequence[bytes] = ()
     asked: list[str] = field(default_factory=list)
     exhausted: asyncio.Event = field(default_factory=asyncio.Event)
@@ -45,7 +45,7 @@ class ScriptedLog:
         self.asked.append(since)
         yield self._serve(self.scripts[len(self.asked) - 1])
 
-    async def _serve(self, script: Sequence[bytes | Exception | None]) -> AsyncIterator[bytes]:
+    async def _serve(self, script: Sequence[object]) -> AsyncIterator[bytes]:
         for item in script:
             if item is None:
                 self.exhausted.set()

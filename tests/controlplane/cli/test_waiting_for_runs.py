@@ -11,6 +11,8 @@ from k8s.api.run_log import format_end_line, format_output_line
 from tests.controlplane.cli.conftest import Krt, KrtStarter
 from tests.controlplane.cli.fake_apiserver import FakeApiServer, Json, status_answer
 
+pytestmark = pytest.mark.slow  # each starts a krt
+
 POD = "runtime-bash-1"
 
 
