@@ -1,7 +1,7 @@
 """The environment of user code: a short allow-list of the server's own, what the command needs, and the Run's, which wins.
 
-Nothing else of the server's environment reaches a Run: it may hold secrets of the container. (Where the container names no locale, Python has
-set LC_CTYPE=C.UTF-8 for itself, PEP 538, and a Run gets that too.)
+Nothing else of the server's environment reaches a Run: it may hold secrets of the container. Where the container names no
+locale, Python has set LC_CTYPE=C.UTF-8 for itself (PEP 538), and a Run gets that too.
 """
 
 from __future__ import annotations
