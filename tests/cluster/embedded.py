@@ -44,11 +44,11 @@ class EmbeddedApiServer:
         """Pid by program, for those who measure CPU time."""
         return {"apiserver": self._process.pid} if self._process is not None else {}
 
-    def access(self, user: str) -> Access:  # noqa: ARG002
+    def access(self, user: str) -> Access:
         """It knows one identity only, whatever the component."""
         return self.admin
 
-    def kubeconfig_of(self, user: str) -> Path:  # noqa: ARG002
+    def kubeconfig_of(self, user: str) -> Path:
         return self.kubeconfig
 
     def start(self) -> None:

@@ -167,7 +167,7 @@ class RealApiServer:
         self.bind_runtimed("default")
         for plural in ("runs", "runtimes"):
             path = f"/apis/kruntimes.io/v1alpha1/{plural}?limit=1"
-            _wait_until(lambda path=path: bool(self._get(path)), child=self._apiserver)  # type: ignore[misc]
+            _wait_until(lambda path=path: bool(self._get(path)), child=self._apiserver)
         # Schemas are published a moment later than the kinds are served; kubectl validates and explains with them.
         _wait_until(lambda: b"apis/kruntimes.io/v1alpha1" in self._get("/openapi/v3"), child=self._apiserver)
 

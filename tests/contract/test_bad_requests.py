@@ -56,7 +56,13 @@ async def test_a_built_in_field_of_a_wrong_type_is_a_bad_request(api: Api) -> No
 
 @pytest.mark.parametrize(
     "path",
-    ["/apis/kruntimes.io/v1alpha1/namespaces/default/jobs", "/apis/kruntimes.io/v2/runs", "/apis/nothing.io/v1/things", "/api/v1/nothings", "/nothing"],
+    [
+        "/apis/kruntimes.io/v1alpha1/namespaces/default/jobs",
+        "/apis/kruntimes.io/v2/runs",
+        "/apis/nothing.io/v1/things",
+        "/api/v1/nothings",
+        "/nothing",
+    ],
 )
 async def test_an_unknown_path_is_not_found(api: Api, path: str) -> None:
     assert (await api.request("GET", path)).status == 404

@@ -80,7 +80,9 @@ async def test_unknown_fields_are_pruned(api: Api) -> None:
 async def test_unknown_fields_of_a_status_are_pruned(api: Api) -> None:
     await api.create(RUNS, run())
 
-    written = (await api.patch(RUNS, "one", {"status": {"phase": "Running", "bogus": 1, "timings": {"bogus": 1}}}, subresource="status")).ok()
+    written = (
+        await api.patch(RUNS, "one", {"status": {"phase": "Running", "bogus": 1, "timings": {"bogus": 1}}}, subresource="status")
+    ).ok()
 
     assert written["status"] == {"phase": "Running", "timings": {}}
 

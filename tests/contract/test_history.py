@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ async def seven(api: Api) -> Api:
     return api
 
 
-async def page(api: Api, **query: object) -> Json:
+async def page(api: Api, **query: Any) -> Json:
     return (await api.get(RUNS, **query)).ok()
 
 

@@ -143,7 +143,7 @@ async def test_bad_labels_are_refused(api: Api, labels: dict[str, str]) -> None:
 
 
 async def test_good_labels_and_annotations_are_kept(api: Api) -> None:
-    metadata = {"labels": {"a": "", "kruntimes.io/b": "C.d_e-f"}, "annotations": {"kruntimes.io/note": "any text: {}\n"}}
+    metadata: Json = {"labels": {"a": "", "kruntimes.io/b": "C.d_e-f"}, "annotations": {"kruntimes.io/note": "any text: {}\n"}}
 
     created = await api.create(RUNS, run(**metadata))
 
@@ -173,7 +173,7 @@ async def test_a_new_object_has_no_resource_version(api: Api) -> None:
 
 
 async def test_identity_is_the_servers_to_give(api: Api) -> None:
-    stated = {"uid": "11111111-1111-1111-1111-111111111111", "creationTimestamp": "2000-01-01T00:00:00Z", "generation": 7}
+    stated: Json = {"uid": "11111111-1111-1111-1111-111111111111", "creationTimestamp": "2000-01-01T00:00:00Z", "generation": 7}
 
     metadata = (await api.create(RUNS, run(**stated)))["metadata"]
 
@@ -228,7 +228,9 @@ async def test_resource_versions_grow_over_all_kinds(api: Api) -> None:
 
 async def test_a_namespace_can_be_created_and_labelled(api: Api) -> None:
     namespace = (await api.request("GET", f"{NAMESPACES}/{api.namespace}")).ok()
-    answer = await api.request("PATCH", f"{NAMESPACES}/{api.namespace}", {"metadata": {"labels": {"a": "b"}}}, content_type="application/merge-patch+json")
+    answer = await api.request(
+        "PATCH", f"{NAMESPACES}/{api.namespace}", {"metadata": {"labels": {"a": "b"}}}, content_type="application/merge-patch+json"
+    )
 
     assert namespace["status"]["phase"] == "Active"
     labels = answer.ok()["metadata"]["labels"]

@@ -207,7 +207,11 @@ async def test_a_strategic_patch_touches_the_one_condition(api: Api) -> None:
 
 async def test_a_strategic_patch_deletes_a_condition_by_type(api: Api) -> None:
     await api.create(PODS, pod())
-    (await api.patch(PODS, "one", {"status": {"conditions": [HEARTBEAT, {"type": "Ready", "status": "True"}]}}, kind=STRATEGIC, subresource="status")).ok()
+    (
+        await api.patch(
+            PODS, "one", {"status": {"conditions": [HEARTBEAT, {"type": "Ready", "status": "True"}]}}, kind=STRATEGIC, subresource="status"
+        )
+    ).ok()
 
     patch = {"status": {"conditions": [{"$patch": "delete", "type": "Ready"}]}}
     written = (await api.patch(PODS, "one", patch, kind=STRATEGIC, subresource="status")).ok()
@@ -239,8 +243,11 @@ async def test_a_strategic_patch_with_an_old_resource_version_is_refused(api: Ap
     (await api.patch(PODS, "one", patch, kind=STRATEGIC, subresource="status")).refused(409, "Conflict")
 
 
+APPLIER: Json = {"fieldManager": "tester", "force": True}
+
+
 async def apply(api: Api, manifest: Json, **query: Any) -> Any:
-    return await api.patch(CONFIG_MAPS, "one", manifest, kind=APPLY, **({"fieldManager": "tester", "force": True} | query))
+    return await api.patch(CONFIG_MAPS, "one", manifest, kind=APPLY, **(APPLIER | query))
 
 
 async def test_apply_creates_what_is_not_there(api: Api) -> None:
@@ -281,10 +288,8 @@ async def test_apply_reads_yaml(api: Api) -> None:
 
 
 async def test_apply_works_on_custom_objects(api: Api) -> None:
-    query = {"kind": APPLY, "fieldManager": "tester", "force": True}
-
-    (await api.patch(RUNS, "one", run(), **query)).ok(201)
-    written = (await api.patch(RUNS, "one", changed(run(), "spec.ttlSecondsAfterFinished", 5), **query)).ok()
+    (await api.patch(RUNS, "one", run(), kind=APPLY, **APPLIER)).ok(201)
+    written = (await api.patch(RUNS, "one", changed(run(), "spec.ttlSecondsAfterFinished", 5), kind=APPLY, **APPLIER)).ok()
 
     assert written["spec"]["ttlSecondsAfterFinished"] == 5
 

@@ -112,7 +112,13 @@ async def test_an_old_client_that_writes_the_whole_object_can_cancel(api: Api) -
     spec = {key: value for key, value in created["spec"].items() if key != "cancelRequested"}
     metadata = {key: created["metadata"][key] for key in ("name", "namespace", "resourceVersion", "uid", "creationTimestamp")}
 
-    whole = {"apiVersion": created["apiVersion"], "kind": "Run", "metadata": metadata, "spec": spec | {"cancelRequested": True}, "status": {"phase": ""}}
+    whole = {
+        "apiVersion": created["apiVersion"],
+        "kind": "Run",
+        "metadata": metadata,
+        "spec": spec | {"cancelRequested": True},
+        "status": {"phase": ""},
+    }
 
     # Its empty phase is the status subresource's business, and this is not it.
     answer = (await api.put(RUNS, whole)).ok()

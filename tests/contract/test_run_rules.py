@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.http import RUNS, Api
+from tests.contract.http import RUNS, Api, Json
 from tests.contract.objects import REMOVE, at, changed, run
 from tests.contract.rules import Rule, accepted, refused
 
@@ -17,7 +17,6 @@ TERM = {"labelSelector": {"matchLabels": {"a": "b"}}, "topologyKey": "kruntimes.
 WEIGHTED = {"weight": 1, "runAffinityTerm": TERM}
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
-SELECTOR = "spec.affinity.{side}.requiredDuringSchedulingIgnoredDuringExecution.0.labelSelector"
 
 RUNTIME = [
     Rule("spec.runtime", ["a", "A.b_c-9", "r" * 63], ["", "r" * 64, "-a", "a-", "a b", "a/b", "é"]),
@@ -31,7 +30,9 @@ SOURCE = [
     Rule("spec.source.inline", ["", "x" * 262_144, "é" * 262_144], ["x" * 262_145, "x" * 300_000]),
     Rule("spec.source.inline", refuses=[1], names=TYPE_ERROR),
     Rule("spec.source", [{"repoURL": "u" * 2048}], [{"repoURL": "u" * 2049}], names="spec.source.repoURL"),
-    Rule("spec.source", [{"repoURL": "u", "commitSHA": "c" * 256}], [{"repoURL": "u", "commitSHA": "c" * 257}], names="spec.source.commitSHA"),
+    Rule(
+        "spec.source", [{"repoURL": "u", "commitSHA": "c" * 256}], [{"repoURL": "u", "commitSHA": "c" * 257}], names="spec.source.commitSHA"
+    ),
     Rule("spec.source", refuses=[{"commitSHA": "c"}, {"inline": "x", "commitSHA": "c"}], names="spec.source.commitSHA", note="alone"),
     Rule("spec.source", refuses=[{"inline": "x", "repoURL": "u"}, {"inline": "", "repoURL": "u"}], note="both"),
 ]
@@ -96,11 +97,18 @@ def affinity_rules(side: str) -> list[Rule]:
 
 
 REQUESTS = [
-    Rule("spec.resources.requests", [{}, {"runs": 4}, {"runs": "4"}, {"a": "500m"}, {"a": "2Gi"}, {"a": "1e3"}, {"a": ".5"}, {"a": "-1"}, {"a/b": 0}]),
-    Rule("spec.resources.requests", refuses=[{"runs": "four"}, {"runs": ""}, {"runs": "1 Gi"}, {"runs": "2gi"}], names="spec.resources.requests.runs"),
+    Rule(
+        "spec.resources.requests",
+        [{}, {"runs": 4}, {"runs": "4"}, {"a": "500m"}, {"a": "2Gi"}, {"a": "1e3"}, {"a": ".5"}, {"a": "-1"}, {"a/b": 0}],
+    ),
+    Rule(
+        "spec.resources.requests",
+        refuses=[{"runs": "four"}, {"runs": ""}, {"runs": "1 Gi"}, {"runs": "2gi"}],
+        names="spec.resources.requests.runs",
+    ),
     Rule("spec.resources.requests", refuses=[{"runs": True}, {"runs": [1]}, 4], names=TYPE_ERROR),
 ]
-VALUE_FROM = {
+VALUE_FROM: dict[str, Json] = {
     "configMapKeyRef": {"name": "n", "key": "k", "optional": True},
     "secretKeyRef": {"name": "n", "key": "k", "optional": False},
     "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"},

@@ -33,7 +33,11 @@ PLAIN = [
     Rule("status.assignedPod", refuses=[1], names=TYPE_ERROR),
     Rule("status.assignedPodUID", ["", "u" * 253], ["u" * 254]),
     Rule("status.message", ["", "m" * 4096], ["m" * 4097]),
-    Rule("status.startTime", ["2026-08-09T10:00:01Z", WHEN, "2026-08-09T10:00:01+02:00"], ["", "yesterday", "2026-08-09", "2026-08-09T10:00:01"]),
+    Rule(
+        "status.startTime",
+        ["2026-08-09T10:00:01Z", WHEN, "2026-08-09T10:00:01+02:00"],
+        ["", "yesterday", "2026-08-09", "2026-08-09T10:00:01"],
+    ),
     Rule("status.completionTime", [WHEN], ["2026-13-09T10:00:01Z"]),
     Rule("status.startTime", refuses=[1], names=TYPE_ERROR),
     Rule("status.exitCode", [0, 1, 255, -1]),

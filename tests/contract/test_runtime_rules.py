@@ -100,7 +100,13 @@ async def test_a_runtime_status_is_refused(api: Api, rule: Rule, value: Any) -> 
 
 async def test_nothing_of_a_runtime_is_immutable(api: Api) -> None:
     created = await api.create(RUNTIMES, runtime())
-    spec = runtime()["spec"] | {"port": 9092, "replicas": 3, "daemonImage": "d", "capacity": {"resources": {"runs": 8}}, "workspace": {"emptyDir": {}}}
+    spec = runtime()["spec"] | {
+        "port": 9092,
+        "replicas": 3,
+        "daemonImage": "d",
+        "capacity": {"resources": {"runs": 8}},
+        "workspace": {"emptyDir": {}},
+    }
 
     written = (await api.put(RUNTIMES, created | {"spec": spec})).ok()
     again = (await api.put(RUNTIMES, written | {"spec": runtime()["spec"]})).ok()

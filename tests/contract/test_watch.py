@@ -66,7 +66,8 @@ async def test_a_watch_without_a_version_begins_with_what_is_there(api: Api, sta
     await api.create(RUNS, run("one"))
     await set_phase(api, "one", "Running")
 
-    async with api.watch(RUNS, **({"resourceVersion": start} if start else {})) as watch:
+    query: Json = {"resourceVersion": start} if start else {}
+    async with api.watch(RUNS, **query) as watch:
         assert await watch.next_names(1) == [("ADDED", "one")]
         await api.create(RUNS, run("two"))
         assert await watch.next_names(1) == [("ADDED", "two")]
@@ -201,7 +202,7 @@ async def test_a_dry_run_is_not_told(api: Api) -> None:
 async def test_the_initial_events_end_with_a_bookmark(api: Api) -> None:
     await api.create(RUNS, run("a"))
     last = await api.create(RUNS, run("b"))
-    query = {"sendInitialEvents": True, "resourceVersionMatch": "NotOlderThan", "allowWatchBookmarks": True}
+    query: Json = {"sendInitialEvents": True, "resourceVersionMatch": "NotOlderThan", "allowWatchBookmarks": True}
 
     async with api.watch(RUNS, **query) as watch:
         assert sorted(await watch.next_names(2)) == [("ADDED", "a"), ("ADDED", "b")]
@@ -231,7 +232,9 @@ async def test_initial_events_are_asked_for_rightly_or_refused(api: Api, query: 
 async def test_a_bookmark_comes_before_the_end(api: Api) -> None:
     """Two seconds before the timeout, and only when the version has moved on without an event for this watcher."""
     start = await now(api)
-    async with api.watch(RUNS, resourceVersion=start, fieldSelector="metadata.name=none", allowWatchBookmarks=True, timeoutSeconds=4) as watch:
+    async with api.watch(
+        RUNS, resourceVersion=start, fieldSelector="metadata.name=none", allowWatchBookmarks=True, timeoutSeconds=4
+    ) as watch:
         created = await api.create(RUNS, run())
         kind, mark = await watch.next()
 
