@@ -139,7 +139,7 @@ class SchedulerCore:
         if tracked is None:
             tracked = self.runs[run.uid] = self._track(run)
         elif tracked.attempt != run.attempt_number:
-            tracked.observed, tracked.attempt = self._wall, run.attempt_number
+            tracked.observed, tracked.attempt, tracked.back_off_until = self._wall, run.attempt_number, None
         tracked.run = run
         if run.is_active and tracked.place in (Place.BINDING, Place.SEATED) and tracked.seat == seat_of(run):
             tracked.place = Place.SEATED
@@ -223,8 +223,13 @@ class SchedulerCore:
 
     def _held_seconds(self, tracked: TrackedRun) -> float:
         """Until it may be written to again. A retry's back-off does not delay its cancel."""
-        back_off = 0.0 if tracked.run.spec.cancel_requested else policy.back_off_seconds(tracked.run, wall=self._wall)
-        return max(tracked.held_until - self._now, back_off)
+        after_failure = tracked.held_until - self._now
+        if tracked.run.spec.cancel_requested:
+            return after_failure
+        if tracked.back_off_until is None:
+            # Once an attempt: asked again and again, a clock that is behind the writer's would never let it go.
+            tracked.back_off_until = self._now + policy.back_off_seconds(tracked.run, wall=self._wall)
+        return max(after_failure, tracked.back_off_until - self._now)
 
     def _place_by_request(self, tracked: TrackedRun) -> None:
         try:

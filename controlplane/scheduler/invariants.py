@@ -59,6 +59,5 @@ def _nobody_waits_beside_room(queue: Queue) -> None:
 def _has_room(queue: Queue, lane: Lane) -> bool:
     if isinstance(lane, ChoosyLane):
         return False  # Runs of other queues may have left meanwhile: the periodic retry is what finds that out
-    claim = queue.claim
-    spared = claim.pod_uid if claim is not None and claim.lane != lane.key else None
+    spared = queue.spared_from(lane)
     return any(pod.is_available and pod.fits(lane.shape) and pod.uid != spared for pod in queue.pods.values())

@@ -107,6 +107,8 @@ class TrackedRun:
     seat: str = ""
     """Key of what it takes capacity of, in SEATED and BINDING."""
     held_until: float = 0.0
+    back_off_until: float | None = None
+    """When the back-off of this attempt is over; None until it was looked at."""
     failures: int = 0
     """Writes in a row that did not land."""
     has_waited: bool = False

@@ -2,7 +2,7 @@
 
 First in, first out among Runs that ask for the same. A Run that finds no room does not stop smaller ones behind it (a Pod
 with one slot left must not idle because the oldest asks for two), but the oldest such Run *claims* one Pod: nobody else gets
-anything there until it fits. So nothing starves, and what is kept back is one Pod a queue.
+there what it lacks, until it fits. So nothing starves, and what is kept back is part of one Pod a queue.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Queue:
         woken = False
         for lane in self.lanes.values():
             lane.is_hopeless = False
-            if lane.offer(pod) and lane.is_blocked and self._may_use(lane, pod):
+            if lane.offer(pod) and lane.is_blocked and self.spared_from(lane) != pod.uid:
                 lane.is_blocked = False
                 woken = woken or len(lane) > 0
         return woken
@@ -89,6 +89,13 @@ class Queue:
             lane.is_blocked = lane.is_hopeless = False
         return self.has_work
 
+    def spared_from(self, lane: Lane) -> str | None:
+        """UID of the Pod that is claimed by another lane, unless the claimant would not miss what this one takes there."""
+        if self.claim is None or self.claim.lane == lane.key:
+            return None
+        pod = self.pods[self.claim.pod_uid]
+        return None if _leaves_room(pod, taken=lane.shape, wanted=self.claim.lane[0]) else pod.uid
+
     def next_bind(self) -> tuple[str, RuntimePod] | None:
         """The oldest Run that can be placed, and its Pod; None when nobody who waits can be."""
         while self.has_work:
@@ -103,7 +110,7 @@ class Queue:
         lanes = self._lanes_by_age()
         for lane in lanes:
             if not lane.is_blocked:
-                pod = lane.pick(self.pods, spared=self._spared_from(lane))
+                pod = lane.pick(self.pods, spared=self.spared_from(lane))
                 if pod is not None:
                     oldest = lane.oldest()
                     assert oldest is not None
@@ -130,12 +137,6 @@ class Queue:
             lane.offer(pod)
         return lane
 
-    def _may_use(self, lane: Lane, pod: RuntimePod) -> bool:
-        return self.claim is None or self.claim.pod_uid != pod.uid or self.claim.lane == lane.key
-
-    def _spared_from(self, lane: Lane) -> str | None:
-        return self.claim.pod_uid if self.claim is not None and self.claim.lane != lane.key else None
-
     def _claim_for(self, lane: Lane) -> None:
         """The oldest that is blocked claims; a younger one only where no older one could."""
         if lane.is_hopeless or (self.claim is not None and not self._is_older(lane, than=self.claim.lane)):
@@ -156,6 +157,12 @@ class Queue:
         pod = self.pods.get(claim.pod_uid) if claim is not None else None
         if pod is not None:
             self.pod_changed(pod)
+
+
+def _leaves_room(pod: RuntimePod, *, taken: Shape, wanted: Shape) -> bool:
+    """Whether the wanted, for which the Pod may lack something else, would still find there what both ask for."""
+    asked = dict(taken)
+    return all(pod.used.get(name, 0) + asked[name] + count <= pod.capacity.get(name, 0) for name, count in wanted if asked.get(name))
 
 
 def _emptiest(pods: Iterable[RuntimePod], *, shape: Shape) -> RuntimePod | None:

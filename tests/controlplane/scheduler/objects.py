@@ -10,7 +10,7 @@ from k8s.api import names
 from k8s.api.meta import Condition, ObjectMeta
 from k8s.api.phases import PENDING
 from k8s.api.pod import Pod, PodCondition, PodStatus
-from k8s.api.run import Affinity, Resources, RetryPolicy, Run, RunSpec, RunStatus
+from k8s.api.run import Affinity, LabelSelector, Resources, RetryPolicy, Run, RunAffinityTerm, RunSpec, RunStatus
 
 EPOCH = datetime(2026, 8, 9, 10, tzinfo=UTC)
 
@@ -87,3 +87,8 @@ def make_pod(
         ),
         status=PodStatus(phase="Running", conditions=conditions),
     )
+
+
+def term(**labels: str) -> RunAffinityTerm:
+    """An affinity term for Runs with these labels."""
+    return RunAffinityTerm(label_selector=LabelSelector(match_labels=labels), topology_key=names.RUNTIME_POD_TOPOLOGY)

@@ -32,11 +32,16 @@ from controlplane.scheduler.model import (
 from controlplane.scheduler.policy import request_of, waiting_message
 from k8s.api import phases
 from k8s.api.pod import Pod
-from k8s.api.run import Run
-from tests.controlplane.scheduler.objects import EPOCH, make_pod, make_run
+from k8s.api.run import Affinity, Run, RunAffinity
+from tests.controlplane.scheduler.objects import EPOCH, make_pod, make_run, term
 
 CAPACITIES = [{"runs": 1}, {"runs": 2}, {"runs": 3, "gpu": 1}, {"runs": 2, "gpu": 2}]
 REQUESTS: list[dict[str, str | int]] = [{}, {"runs": 2}, {"gpu": 1}, {"runs": 3}, {"gpu": 9}, {"memory": 1}, {"runs": "0.5"}]
+LONELY, SOCIABLE = "lonely", "sociable"
+AFFINITIES = {
+    LONELY: Affinity(run_anti_affinity=RunAffinity(required=[term(group=LONELY)])),
+    SOCIABLE: Affinity(run_affinity=RunAffinity(required=[term(group=SOCIABLE)])),
+}
 RUNTIMES = ["bash", "python", "nobody-serves-this"]
 
 
@@ -69,11 +74,18 @@ class World(RuleBasedStateMachine):
 
     # ---- the world acts
 
-    @rule(runtime=st.sampled_from(RUNTIMES), request=st.sampled_from(REQUESTS), same_second=st.booleans())
-    def create_run(self, runtime: str, request: dict[str, str | int], same_second: bool) -> None:
+    @rule(
+        runtime=st.sampled_from(RUNTIMES),
+        request=st.sampled_from(REQUESTS),
+        same_second=st.booleans(),
+        group=st.sampled_from(["", "", "", LONELY, SOCIABLE]),
+    )
+    def create_run(self, runtime: str, request: dict[str, str | int], same_second: bool, group: str) -> None:
         self.count += 1
         created = int(self.now) - (0 if same_second else 1)
-        self.store(make_run(f"r{self.count}", runtime=runtime, requests=request, created_seconds=created))
+        labels = {"group": group} if group else {}
+        run = make_run(f"r{self.count}", runtime=runtime, requests=request, created_seconds=created, labels=labels)
+        self.store(msgspec.structs.replace(run, spec=msgspec.structs.replace(run.spec, affinity=AFFINITIES.get(group))))
 
     @rule(runtime=st.sampled_from(RUNTIMES[:2]), capacity=st.sampled_from(CAPACITIES))
     def create_pod(self, runtime: str, capacity: dict[str, str | int]) -> None:
@@ -248,6 +260,13 @@ class World(RuleBasedStateMachine):
                         taken[name] = taken.get(name, 0) + count
             assert all(count <= pod.capacity.get(name, 0) for name, count in taken.items()), f"{pod.uid} holds {taken}"
 
+    @invariant()
+    def who_wants_to_be_alone_is(self) -> None:
+        if self.observers_count > 1 or not hasattr(self, "pods"):
+            return
+        seats = [run.status.assigned_pod_uid for run in self.runs.values() if run.is_active and run.metadata.labels.get("group") == LONELY]
+        assert len(seats) == len(set(seats)), "two that avoid each other share a Pod"
+
     def teardown(self) -> None:
         """Faults have healed: every Run that fits a Pod is bound within as many rounds as there are Runs."""
         if not hasattr(self, "runs"):
@@ -267,7 +286,8 @@ class World(RuleBasedStateMachine):
 
     def fits_somewhere(self, run: Run) -> bool:
         return any(
-            pod.metadata.labels["runtime"] == run.spec.runtime and all(count <= pod.capacity.get(name, 0) for name, count in request_of(run))
+            pod.metadata.labels["runtime"] == run.spec.runtime
+            and all(count <= pod.capacity.get(name, 0) for name, count in request_of(run))
             for pod in self.pods.values()
         )
 
