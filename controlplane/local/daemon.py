@@ -84,6 +84,7 @@ class Daemon:
         self._phase = "Up"
         self._write_snapshot()
         self._report(event="up", url=self._url)
+        _log.info("local mode is up", extra={"url": self._url, "kubeconfig": str(self._state.kubeconfig)})
 
     async def _start(self, lifecycle: Lifecycle, components: list[Supervised]) -> None:
         for component in components:

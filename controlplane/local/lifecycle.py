@@ -138,7 +138,7 @@ def _await_up(fd: int, *, state: StateFolder, tell: Tell) -> None:
     for report in _reports(fd, deadline=time.monotonic() + UP_SECONDS):
         match report["event"]:
             case "ready":
-                tell(f"  {report['component']} is ready")
+                tell(f"  {report['component']}: ready")
             case "failed":
                 raise LocalModeError(report["message"])
             case "up":
