@@ -123,9 +123,12 @@ async def test_a_body_too_large_is_refused(api: Api) -> None:
     headers = api.access.headers | {"Content-Type": "application/json", "Expect": "100-continue"}
     body = io.BytesIO(b'{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"big"},"data":{"a":"' + b"x" * 4_000_000 + b'"}}')
 
-    async with asyncio.timeout(DEADLINE_SECONDS), aiohttp.ClientSession() as session:
-        async with session.post(url, data=body, headers=headers, ssl=api.access.tls() or False) as response:
-            status = await response.json()
+    async with (
+        asyncio.timeout(DEADLINE_SECONDS),
+        aiohttp.ClientSession() as session,
+        session.post(url, data=body, headers=headers, ssl=api.access.tls() or False) as response,
+    ):
+        status = await response.json()
 
     assert (response.status, status["reason"]) == (413, "RequestEntityTooLarge")
 

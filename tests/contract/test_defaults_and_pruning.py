@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from tests.contract.http import DEPLOYMENTS, JSON_PATCH, PODS, RUNS, RUNTIMES, Api
 from tests.contract.objects import REMOVE, changed, deployment, pod, run, runtime
 
@@ -148,9 +150,9 @@ async def test_a_good_object_passes_the_strictest_check(api: Api) -> None:
 
 
 async def test_a_key_said_twice_is_refused_on_demand(api: Api) -> None:
-    body = b'{"apiVersion":"kruntimes.io/v1alpha1","kind":"Run","metadata":{"name":"one"},"spec":{"runtime":"a","runtime":"b","mode":{"task":{}}}}'
+    body = json.dumps(run()).replace('"runtime": "bash"', '"runtime": "bash", "runtime": "python"')
 
-    answer = await api.request("POST", api.path(RUNS), body, fieldValidation="Strict")
+    answer = await api.request("POST", api.path(RUNS), body.encode(), fieldValidation="Strict")
 
     answer.refused(400, "BadRequest", mentions="duplicate field")
 

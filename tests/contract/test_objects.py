@@ -26,9 +26,14 @@ def lease() -> Json:
 
 
 KINDS = {
-    "run": (RUNS, run("one")), "runtime": (RUNTIMES, runtime("one")), "pod": (PODS, pod("one")), "deployment": (DEPLOYMENTS, deployment("one")),
-    "config-map": (CONFIG_MAPS, config_map("one")), "event": (EVENTS, event("{namespace}")), "lease": (LEASES, lease()),
-}  # fmt: skip
+    "run": (RUNS, run("one")),
+    "runtime": (RUNTIMES, runtime("one")),
+    "pod": (PODS, pod("one")),
+    "deployment": (DEPLOYMENTS, deployment("one")),
+    "config-map": (CONFIG_MAPS, config_map("one")),
+    "event": (EVENTS, event("{namespace}")),
+    "lease": (LEASES, lease()),
+}
 each_kind = pytest.mark.parametrize("kind", list(KINDS))
 
 

@@ -125,7 +125,8 @@ REQUIRED_OF_FORM = [
     ("resourceFieldRef", "resource"),
 ]
 ENV = [
-    Rule("spec.env", [[], [{"name": "A"}], [{"name": "A", "value": ""}], [{"name": "A"}, {"name": "A"}], [{"name": "A"}] * 256], [[{"name": "A"}] * 257]),
+    Rule("spec.env", [[], [{"name": "A"}], [{"name": "A", "value": ""}], [{"name": "A"}, {"name": "A"}]]),
+    Rule("spec.env", [[{"name": "A"}] * 256], [[{"name": "A"}] * 257], note="many"),
     Rule("spec.env", refuses=[[{"value": "x"}]], names="spec.env.0.name", note="required"),
     Rule("spec.env", refuses=[{"A": "B"}, ["A=B"], [{"name": "A", "value": 1}], [{"name": 1}]], names=TYPE_ERROR),
     *(Rule("spec.env", [[{"name": "A", "valueFrom": {form: value}}]], note=form) for form, value in VALUE_FROM.items()),

@@ -78,7 +78,8 @@ def store_rules(path: str) -> list[Rule]:
     """An artifact store, in a Runtime's spec and as a snapshot in a Run's status."""
     s3 = {path: STORE}
     return [
-        Rule(path, [{"driver": "filesystem", "filesystem": {"volumeClaimName": "c"}}, {"driver": "s3", "s3": {"bucket": "b", "forcePathStyle": True}}]),
+        Rule(path, [{"driver": "filesystem", "filesystem": {"volumeClaimName": "c"}}]),
+        Rule(path, [{"driver": "s3", "s3": {"bucket": "b", "forcePathStyle": True}}]),
         Rule(path, refuses=[{"driver": "s3"}, {"driver": "filesystem"}, {"driver": "filesystem", "s3": {"bucket": "b"}},
                             STORE | {"filesystem": {"volumeClaimName": "c"}}], note="union"),
         Rule(f"{path}.driver", refuses=["gcs", REMOVE], given=s3),

@@ -75,7 +75,7 @@ async def test_a_row_may_carry_its_object_or_nothing(api: Api) -> None:
 async def test_an_empty_table_has_columns(api: Api) -> None:
     body = await table(api, RUNS)
 
-    assert [name for name, _ in columns(body)][0] == "Name"
+    assert columns(body)[0] == ("Name", "string")
     assert not body["rows"]
 
 

@@ -1,0 +1,483 @@
+"""The real kubectl against both servers: what people type every day.
+
+All of it is marked `kube`, also where it talks to the embedded server: kubectl itself has to be built first. `kubectl logs` needs
+a node and is tested with local mode.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cluster.binaries import binaries_folder
+from tests.cluster.server import ApiServer
+from tests.contract.conftest import need_binaries
+from tests.contract.objects import changed, config_map, deployment, pod, run, runtime
+
+pytestmark = [pytest.mark.kube, pytest.mark.slow]
+
+DEADLINE_SECONDS = 30
+"""kubectl asks for all of discovery when its cache is cold, on a machine that may be busy."""
+_numbers = count(1)
+
+
+class Kubectl:
+    """kubectl with one kubeconfig, one namespace, and a discovery cache of its own."""
+
+    def __init__(self, server: ApiServer, *, folder: Path) -> None:
+        self.folder = folder
+        self.namespace = f"kubectl-{next(_numbers)}"
+        self._program = [str(binaries_folder() / "kubectl"), f"--kubeconfig={server.kubeconfig}", f"--cache-dir={folder / 'cache'}"]
+        self._env = {"HOME": str(folder), "PATH": os.environ["PATH"], "EDITOR": "false"}
+        self.ok("create", "namespace", self.namespace)
+
+    def command(self, *arguments: str) -> list[str]:
+        return [*self._program, f"--namespace={self.namespace}", *arguments]
+
+    def run(self, *arguments: str, stdin: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*arguments),
+            input=stdin,
+            env=self._env | env,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_SECONDS,
+            check=False,
+        )
+
+    def ok(self, *arguments: str, stdin: str = "", **env: str) -> str:
+        """Its output; it must exit with 0 and warn of nothing."""
+        done = self.run(*arguments, stdin=stdin, **env)
+        assert done.returncode == 0, done.stderr
+        assert "Warning" not in done.stderr, done.stderr
+        return done.stdout
+
+    def fails(self, *arguments: str, stdin: str = "", **env: str) -> str:
+        """Its complaint; it must exit with something else than 0."""
+        done = self.run(*arguments, stdin=stdin, **env)
+        assert done.returncode != 0, done.stdout
+        return done.stderr
+
+    def create(self, *manifests: dict[str, Any]) -> str:
+        return self.ok("create", "-f", "-", stdin=yaml.safe_dump_all(manifests))
+
+    def apply(self, *manifests: dict[str, Any]) -> str:
+        return self.ok("apply", "-f", "-", stdin=yaml.safe_dump_all(manifests))
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self.ok("get", *arguments, "-o", "json"))
+
+    def rows(self, *arguments: str) -> list[list[str]]:
+        """A printed table, cells split at two or more blanks."""
+        return [re.split(r"\s{2,}", line.strip()) for line in self.ok("get", *arguments).splitlines()]
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(self.command(*arguments), env=self._env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """One folder a server, so that discovery is asked for once."""
+    made: dict[str, Path] = {}
+
+    def folder(name: str) -> Path:
+        if name not in made:
+            made[name] = tmp_path_factory.mktemp(name)
+        return made[name]
+
+    return folder
+
+
+@pytest.fixture
+def kubectl(server: ApiServer, folders: Callable[[str], Path]) -> Kubectl:
+    need_binaries()
+    return Kubectl(server, folder=folders(server.name))
+
+
+@pytest.fixture
+def one(kubectl: Kubectl) -> Kubectl:
+    """With a Run that is running."""
+    kubectl.create(run())
+    kubectl.ok(
+        "patch", "run", "one", "--subresource=status", "--type=merge", "-p", '{"status": {"phase": "Running", "assignedPod": "pod-1"}}'
+    )
+    return kubectl
+
+
+def test_create_makes_what_a_file_says(kubectl: Kubectl) -> None:
+    assert kubectl.create(run(), runtime(), config_map()).splitlines() == [
+        "run.kruntimes.io/one created", "runtime.kruntimes.io/bash created", "configmap/one created",
+    ]  # fmt: skip
+
+
+def test_create_with_a_generated_name(kubectl: Kubectl) -> None:
+    manifest = run()
+    manifest["metadata"] = {"generateName": "job-"}
+
+    assert re.fullmatch(r"run.kruntimes.io/job-[a-z0-9]{5} created\n", kubectl.create(manifest))
+
+
+def test_creating_twice_is_refused(kubectl: Kubectl) -> None:
+    kubectl.create(run())
+
+    assert 'runs.kruntimes.io "one" already exists' in kubectl.fails("create", "-f", "-", stdin=yaml.safe_dump(run()))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "complaint"),
+    [
+        ("spec.mode", {}, "spec.mode: Invalid value: exactly one of task and function must be set"),
+        ("spec.runtime", "", "spec.runtime"),
+        ("spec.source.inline", "x" * 300_000, "spec.source.inline: Too long: may not be more than 262144 bytes"),
+        ("spec.mode.task.args", "echo", "spec.mode.task.args"),
+        ("spec.retryPolicy", {"maxAttempts": 0}, "spec.retryPolicy.maxAttempts"),
+        ("spec.bogus", 1, 'strict decoding error: unknown field "spec.bogus"'),
+    ],
+    ids=["mode", "runtime", "inline", "args", "attempts", "unknown"],
+)
+def test_creating_a_bad_run_names_the_field(kubectl: Kubectl, path: str, value: Any, complaint: str) -> None:
+    assert complaint in kubectl.fails("create", "-f", "-", stdin=yaml.safe_dump(changed(run(), path, value)))
+
+
+def test_get_prints_the_columns_of_a_run(one: Kubectl) -> None:
+    header, row = one.rows("rn")
+
+    assert header == ["NAME", "PHASE", "ASSIGNED POD", "RUNTIME", "AGE"]
+    assert row[:4] == ["one", "Running", "pod-1", "bash"]
+    assert re.fullmatch(r"\d+s", row[4])
+
+
+def test_get_prints_the_columns_of_a_runtime(kubectl: Kubectl) -> None:
+    kubectl.create(runtime())
+    kubectl.ok("patch", "rt", "bash", "--subresource=status", "--type=merge", "-p", '{"status": {"readyReplicas": 1}}')
+
+    header, row = kubectl.rows("runtimes")
+
+    assert header == ["NAME", "IMAGE", "REPLICAS", "READY", "AGE"]
+    assert row[:4] == ["bash", "bash-runtime:1", "1", "1"]
+
+
+def test_get_prints_several_kinds(one: Kubectl) -> None:
+    one.create(runtime(), config_map())
+
+    printed = one.ok("get", "run,runtime,configmap")
+
+    assert all(text in printed for text in ("run.kruntimes.io/one", "runtime.kruntimes.io/bash", "configmap/one"))
+
+
+def test_get_prints_all_namespaces(one: Kubectl) -> None:
+    header, *rows = one.rows("rn", "-A")
+
+    assert header[0] == "NAMESPACE"
+    assert [one.namespace, "one", "Running"] in [row[:3] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        ("name", "run.kruntimes.io/one\n"),
+        ("jsonpath={.status.phase}", "Running"),
+        ("custom-columns=N:.metadata.name,P:.status.phase", "N     P\none   Running\n"),
+        ("go-template={{.spec.runtime}}", "bash"),
+    ],
+    ids=["name", "jsonpath", "custom-columns", "go-template"],
+)
+def test_get_prints_other_forms(one: Kubectl, form: str, expected: str) -> None:
+    assert one.ok("get", "run", "one", "-o", form) == expected
+
+
+def test_get_prints_json_yaml_and_wide(one: Kubectl) -> None:
+    thing = one.json("run", "one")
+
+    assert thing["status"]["phase"] == "Running"
+    assert yaml.safe_load(one.ok("get", "run", "one", "-o", "yaml")) == thing
+    assert "Running" in one.ok("get", "run", "one", "-o", "wide")
+
+
+def test_get_selects(one: Kubectl) -> None:
+    one.create(run("two", labels={"a": "b"}))
+
+    assert one.ok("get", "rn", "-l", "a=b", "-o", "name") == "run.kruntimes.io/two\n"
+    assert one.ok("get", "rn", "--field-selector=status.phase=Running", "-o", "name") == "run.kruntimes.io/one\n"
+
+
+def test_get_pages(one: Kubectl) -> None:
+    one.create(*(run(f"more-{number}") for number in range(4)))
+
+    assert len(one.ok("get", "rn", "--chunk-size=2", "-o", "name").splitlines()) == 5
+
+
+def test_get_of_nothing_says_so(kubectl: Kubectl) -> None:
+    done = kubectl.run("get", "rn")
+
+    assert (done.returncode, done.stderr) == (0, f"No resources found in {kubectl.namespace} namespace.\n")
+    assert 'runs.kruntimes.io "none" not found' in kubectl.fails("get", "run", "none")
+
+
+def test_get_of_an_unknown_kind_says_so(kubectl: Kubectl) -> None:
+    assert 'doesn\'t have a resource type "workflows"' in kubectl.fails("get", "workflows")
+
+
+def test_get_watches(kubectl: Kubectl) -> None:
+    kubectl.create(run())
+    watching = kubectl.start("get", "rn", "-w")
+    try:
+        assert watching.stdout is not None
+        lines = [watching.stdout.readline().split(), watching.stdout.readline().split()]
+        for phase in ("Scheduled", "Running", "Succeeded"):
+            kubectl.ok("patch", "rn", "one", "--subresource=status", "--type=merge", "-p", json.dumps({"status": {"phase": phase}}))
+            lines.append(watching.stdout.readline().split())
+    finally:
+        watching.send_signal(signal.SIGINT)
+        watching.communicate(timeout=DEADLINE_SECONDS)
+
+    assert [line[0] for line in lines] == ["NAME", "one", "one", "one", "one"]
+    assert [line[1] for line in lines[2:]] == ["Scheduled", "Running", "Succeeded"]
+
+
+def test_describe_shows_fields_and_events(one: Kubectl) -> None:
+    uid = one.json("run", "one")["metadata"]["uid"]
+    regarding = {"apiVersion": "kruntimes.io/v1alpha1", "kind": "Run", "name": "one", "namespace": one.namespace, "uid": uid}
+    when = "2026-08-09T10:00:01Z"
+    event = {"apiVersion": "v1", "kind": "Event", "metadata": {"name": "e"}, "involvedObject": regarding, "reason": "Retrying"}
+    one.create(event | {"type": "Warning", "message": "once more", "firstTimestamp": when, "lastTimestamp": when, "count": 1})
+
+    printed = one.ok("describe", "run", "one")
+
+    for text in ("Name:         one", "Kind:         Run", "Runtime:           bash", "Phase:         Running", "Retrying", "once more"):
+        assert re.search(text.replace(" ", r"\s*"), printed), printed
+
+
+def test_describe_knows_the_built_in_kinds(kubectl: Kubectl) -> None:
+    kubectl.create(pod(), deployment("two"))
+
+    assert re.search(r"Image:\s+bash-runtime:1", kubectl.ok("describe", "pod", "one"))
+    assert re.search(r"Replicas:\s+1 desired", kubectl.ok("describe", "deployment", "two"))
+
+
+def test_patch_changes_a_run(one: Kubectl) -> None:
+    assert one.ok("patch", "run", "one", "--type=merge", "-p", '{"spec": {"cancelRequested": true}}') == "run.kruntimes.io/one patched\n"
+    operation = '[{"op": "add", "path": "/spec/ttlSecondsAfterFinished", "value": 5}]'
+    one.ok("patch", "run", "one", "--type=json", "-p", operation)
+
+    spec = one.json("run", "one")["spec"]
+    assert (spec["cancelRequested"], spec["ttlSecondsAfterFinished"]) == (True, 5)
+
+
+def test_patch_of_an_immutable_field_says_so(one: Kubectl) -> None:
+    assert "runtime is immutable" in one.fails("patch", "run", "one", "--type=merge", "-p", '{"spec": {"runtime": "python"}}')
+
+
+def test_patch_is_strategic_for_built_in_kinds(kubectl: Kubectl) -> None:
+    kubectl.create(deployment())
+    patch = {"spec": {"template": {"spec": {"containers": [{"name": "runtime", "image": "bash-runtime:2"}]}}}}
+
+    kubectl.ok("patch", "deployment", "one", "-p", json.dumps(patch))
+
+    (container,) = kubectl.json("deployment", "one")["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "bash-runtime:2"
+
+
+def test_edit_writes_what_the_editor_wrote(one: Kubectl) -> None:
+    editor = one.folder / "editor"
+    editor.write_text('#!/bin/sh\nexec sed -i "s/cancelRequested: false/cancelRequested: true/" "$1"\n')
+    editor.chmod(0o700)
+
+    assert one.ok("edit", "run", "one", EDITOR=str(editor)) == "run.kruntimes.io/one edited\n"
+    assert one.json("run", "one")["spec"]["cancelRequested"] is True
+
+
+def test_label_and_annotate(one: Kubectl) -> None:
+    assert one.ok("label", "run", "one", "team=x") == "run.kruntimes.io/one labeled\n"
+    assert one.ok("annotate", "run", "one", "note=y") == "run.kruntimes.io/one annotated\n"
+    assert "already has a value" in one.fails("label", "run", "one", "team=z")
+    one.ok("label", "run", "one", "team=z", "--overwrite")
+    one.ok("annotate", "run", "one", "note-")
+
+    metadata = one.json("run", "one")["metadata"]
+    assert metadata["labels"] == {"team": "z"}
+    assert "annotations" not in metadata
+
+
+def test_labels_can_be_columns(one: Kubectl) -> None:
+    one.ok("label", "run", "one", "team=x")
+
+    assert one.rows("rn", "-L", "team")[1][-1] == "x"
+    assert "team=x" in one.ok("get", "rn", "--show-labels")
+
+
+def test_wait_returns_when_it_is_so(one: Kubectl) -> None:
+    waiting = one.start("wait", "run/one", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=20s")
+    one.ok("patch", "run", "one", "--subresource=status", "--type=merge", "-p", '{"status": {"phase": "Succeeded"}}')
+
+    printed, _ = waiting.communicate(timeout=DEADLINE_SECONDS)
+
+    assert (waiting.returncode, printed) == (0, "run.kruntimes.io/one condition met\n")
+
+
+def test_wait_for_a_condition(one: Kubectl) -> None:
+    condition = {
+        "type": "Completed",
+        "status": "True",
+        "reason": "RunCompleted",
+        "message": "",
+        "lastTransitionTime": "2026-08-09T10:00:01Z",
+    }
+    one.ok("patch", "run", "one", "--subresource=status", "--type=merge", "-p", json.dumps({"status": {"conditions": [condition]}}))
+
+    assert one.ok("wait", "run/one", "--for=condition=Completed", "--timeout=10s") == "run.kruntimes.io/one condition met\n"
+
+
+def test_wait_gives_up(one: Kubectl) -> None:
+    assert "timed out waiting for the condition" in one.fails("wait", "run/one", "--for=jsonpath={.status.phase}=Failed", "--timeout=1s")
+
+
+def test_wait_for_deletion(one: Kubectl) -> None:
+    waiting = one.start("wait", "run/one", "--for=delete", "--timeout=20s")
+    one.ok("delete", "run", "one")
+
+    waiting.communicate(timeout=DEADLINE_SECONDS)
+
+    assert waiting.returncode == 0
+
+
+def test_delete_waits_until_it_is_gone(one: Kubectl) -> None:
+    assert one.ok("delete", "run", "one") == f'run.kruntimes.io "one" deleted from {one.namespace} namespace\n'
+    assert one.ok("delete", "run", "one", "--ignore-not-found") == ""
+    assert "not found" in one.fails("delete", "run", "one")
+
+
+def test_delete_by_label_and_all(one: Kubectl) -> None:
+    one.create(run("two", labels={"a": "b"}), run("three"))
+
+    one.ok("delete", "rn", "-l", "a=b")
+    assert one.ok("get", "rn", "-o", "name").split() == ["run.kruntimes.io/one", "run.kruntimes.io/three"]
+    one.ok("delete", "rn", "--all")
+    assert one.ok("get", "rn", "-o", "name") == ""
+
+
+def test_delete_does_not_wait_for_a_finalizer_when_told_so(kubectl: Kubectl) -> None:
+    kubectl.create(run(finalizers=["kruntimes.io/artifact-cleanup"]))
+
+    kubectl.ok("delete", "run", "one", "--wait=false")
+
+    assert "deletionTimestamp" in kubectl.json("run", "one")["metadata"]
+
+
+def test_delete_of_a_pod_at_once(kubectl: Kubectl) -> None:
+    kubectl.create(pod(node="node-1"))
+
+    kubectl.run("delete", "pod", "one", "--grace-period=0", "--force")
+
+    assert "not found" in kubectl.fails("get", "pod", "one")
+
+
+def test_apply_creates_changes_and_leaves_alone(kubectl: Kubectl) -> None:
+    manifest = changed(runtime(), "spec.replicas", 2)
+
+    assert kubectl.apply(manifest) == "runtime.kruntimes.io/bash created\n"
+    assert kubectl.apply(manifest) == "runtime.kruntimes.io/bash unchanged\n"
+    assert kubectl.apply(changed(manifest, "spec.replicas", 3)) == "runtime.kruntimes.io/bash configured\n"
+    assert kubectl.json("runtime", "bash")["spec"]["replicas"] == 3
+
+
+def test_apply_removes_what_is_no_longer_said(kubectl: Kubectl) -> None:
+    kubectl.apply(changed(runtime(), "spec.daemonImage", "runtimed:1"))
+    kubectl.ok("label", "runtime", "bash", "theirs=kept")
+
+    kubectl.apply(runtime())
+
+    thing = kubectl.json("runtime", "bash")
+    assert "daemonImage" not in thing["spec"]
+    assert thing["metadata"]["labels"] == {"theirs": "kept"}
+
+
+def test_apply_works_on_built_in_kinds(kubectl: Kubectl) -> None:
+    kubectl.apply(deployment(), config_map())
+
+    changed_deployment = changed(deployment(), "spec.template.spec.containers.0.image", "bash-runtime:2")
+    printed = kubectl.apply(changed_deployment, changed(config_map(), "data", {"other": "value"}))
+
+    assert printed.splitlines() == ["deployment.apps/one configured", "configmap/one configured"]
+    assert kubectl.json("configmap", "one")["data"] == {"other": "value"}
+
+
+def test_apply_of_a_bad_run_names_the_field(kubectl: Kubectl) -> None:
+    complaint = kubectl.fails("apply", "-f", "-", stdin=yaml.safe_dump(changed(run(), "spec.ttlSecondsAfterFinished", -1)))
+
+    assert "spec.ttlSecondsAfterFinished" in complaint
+
+
+def test_apply_on_the_server(kubectl: Kubectl) -> None:
+    command = ("apply", "--server-side", "--force-conflicts", "-f", "-")
+
+    first = kubectl.ok(*command, stdin=yaml.safe_dump(runtime()))
+    kubectl.ok(*command, stdin=yaml.safe_dump(changed(runtime(), "spec.replicas", 4)))
+
+    assert first == "runtime.kruntimes.io/bash serverside-applied\n"
+    assert kubectl.json("runtime", "bash")["spec"]["replicas"] == 4
+
+
+def test_diff_shows_what_apply_would_change(kubectl: Kubectl) -> None:
+    kubectl.apply(runtime())
+
+    same = kubectl.run("diff", "-f", "-", stdin=yaml.safe_dump(runtime()))
+    other = kubectl.run("diff", "-f", "-", stdin=yaml.safe_dump(changed(runtime(), "spec.replicas", 5)))
+
+    assert (same.returncode, same.stdout) == (0, "")
+    assert other.returncode == 1
+    assert "+  replicas: 5" in other.stdout
+    assert kubectl.json("runtime", "bash")["spec"]["replicas"] == 1
+
+
+def test_replace_writes_the_whole_object(one: Kubectl) -> None:
+    thing = one.json("run", "one")
+    thing["metadata"]["labels"] = {"a": "b"}
+
+    assert one.ok("replace", "-f", "-", stdin=json.dumps(thing)) == "run.kruntimes.io/one replaced\n"
+    assert "the object has been modified" in one.fails("replace", "-f", "-", stdin=json.dumps(changed(thing, "metadata.labels.a", "c")))
+
+
+def test_a_dry_run_leaves_nothing(kubectl: Kubectl) -> None:
+    printed = kubectl.ok("create", "--dry-run=server", "-f", "-", stdin=yaml.safe_dump(run()))
+
+    assert printed == "run.kruntimes.io/one created (server dry run)\n"
+    assert kubectl.ok("get", "rn", "-o", "name") == ""
+
+
+def test_api_resources_lists_our_kinds(kubectl: Kubectl) -> None:
+    lines = [line.split() for line in kubectl.ok("api-resources", "--api-group=kruntimes.io").splitlines()]
+
+    assert lines == [
+        ["NAME", "SHORTNAMES", "APIVERSION", "NAMESPACED", "KIND"],
+        ["runs", "rn", "kruntimes.io/v1alpha1", "true", "Run"],
+        ["runtimes", "rt", "kruntimes.io/v1alpha1", "true", "Runtime"],
+    ]
+    assert "kruntimes.io/v1alpha1" in kubectl.ok("api-versions").splitlines()
+
+
+def test_explain_tells_of_fields(kubectl: Kubectl) -> None:
+    printed = kubectl.ok("explain", "run.spec.source")
+
+    assert "KIND:       Run" in printed
+    assert "inline" in printed
+    assert "An empty text is a source; an absent one is none." in " ".join(printed.split())
+    assert "timings" in kubectl.ok("explain", "run.status", "--recursive")
+
+
+def test_version_tells_the_servers(kubectl: Kubectl) -> None:
+    assert "serverVersion" in json.loads(kubectl.ok("version", "-o", "json"))
+
+
+def test_raw_requests_go_through(kubectl: Kubectl) -> None:
+    assert kubectl.ok("get", "--raw", "/readyz") == "ok"
