@@ -28,7 +28,7 @@ async def explained(kind: Kind, *, namespace: str | None, verb: str, name: str |
 
 def explain(error: ApiError, *, kind: Kind, namespace: str | None, verb: str, name: str | None = None) -> Exception:
     """The error to raise instead of `error`."""
-    from k8s.client import AlreadyExists, Forbidden, Invalid, NotFound, Unauthorized, Unreachable
+    from k8s.client import AlreadyExists, BadRequest, Forbidden, Invalid, NotFound, Unauthorized, Unreachable
 
     text = plain_text(error)
     where = f" in namespace {namespace}" if namespace else ""
@@ -48,7 +48,9 @@ def explain(error: ApiError, *, kind: Kind, namespace: str | None, verb: str, na
             return CommandFailed(f"the API server does not accept your credentials: {text}; check the user of your kubeconfig, or --token")
         case Unreachable():
             return CommandFailed(f"{text}, or start local mode with: krt local up")
-    return error
+        case BadRequest() if verb in {"list", "watch"}:
+            return CommandFailed(f"the API server cannot read the question: {text}; check --selector and --field-selector")
+    return CommandFailed(text)
 
 
 def _explain_not_found(error: ApiError, *, kind: Kind, namespace: str | None, name: str | None) -> str:
