@@ -43,7 +43,7 @@ def _applied_entries(current: Document | None) -> list[Mapping[str, Any]]:
 def apply(current: Document | None, *, configuration: Document, manager: str, schema: Node | None) -> Document:
     """The object that results: `configuration` on top, and without what the applier named before and no longer names."""
     document = current if current is not None else {}
-    applied = {key: value for key, value in configuration.items()}
+    applied = dict(configuration)
     for entry in _applied_entries(current):
         _remove_unnamed(document, fields=entry.get("fieldsV1") or {}, configuration=applied)
     merged = _merge(document, configuration=applied, node=schema)

@@ -113,7 +113,7 @@ class Failpoint:
     def fires(self) -> bool:
         """Asked once per matching request or line; counts."""
         self.seen += 1
-        if self.seen <= self.order.skip or self.order.count and self.hits >= self.order.count:
+        if self.seen <= self.order.skip or (self.order.count and self.hits >= self.order.count):
             return False
         if self.order.probability < 1 and self.randomness.random() >= self.order.probability:
             return False

@@ -8,9 +8,10 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import uvloop
@@ -102,9 +103,9 @@ def _assemble(settings: Settings, *, store: tuple[Verbs, Database], token: str, 
     return Server(parts), hub
 
 
-def _start(coroutine: object, *, name: str, stack: contextlib.AsyncExitStack) -> None:
+def _start(coroutine: Coroutine[Any, Any, None], *, name: str, stack: contextlib.AsyncExitStack) -> None:
     """A task that lives as long as the server; its death by an error is the server's."""
-    task = asyncio.create_task(coroutine, name=name)  # type: ignore[arg-type]
+    task = asyncio.create_task(coroutine, name=name)
     task.add_done_callback(_report_death)
 
     async def stop() -> None:
@@ -115,7 +116,7 @@ def _start(coroutine: object, *, name: str, stack: contextlib.AsyncExitStack) ->
     stack.push_async_callback(stop)
 
 
-def _report_death(task: asyncio.Task[object]) -> None:
+def _report_death(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and task.exception() is not None:
         _log.critical("a background task died; the server stops", extra={"task": task.get_name()}, exc_info=task.exception())
         signal.raise_signal(signal.SIGTERM)

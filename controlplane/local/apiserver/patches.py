@@ -32,7 +32,7 @@ def merge(document: Any, *, patch: Any) -> Any:
 
 
 def apply_operations(document: dict[str, Any], *, operations: Any) -> Any:
-    """RFC 6902, as the Go library that Kubernetes uses: a test against null passes for an absent member."""
+    """RFC 6902, as the Go library that Kubernetes uses: a test against null passes for an absent member, and replace adds one."""
     if not isinstance(operations, list):
         found = "object" if isinstance(operations, dict) else "string"
         raise bad_request(f"error decoding patch: json: cannot unmarshal {found} into Go value of type []handlers.jsonPatchOp")
@@ -42,7 +42,7 @@ def apply_operations(document: dict[str, Any], *, operations: Any) -> Any:
     try:
         for operation in operations:
             if not _is_null_test_of_absent(document, operation=operation):
-                document = jsonpatch.apply_patch(document, [operation], in_place=True)
+                document = jsonpatch.apply_patch(document, [_forgiven(document, operation=operation)], in_place=True)
     except (
         jsonpatch.JsonPatchException,
         jsonpointer.JsonPointerException,
@@ -60,7 +60,18 @@ def apply_operations(document: dict[str, Any], *, operations: Any) -> Any:
 def _is_null_test_of_absent(document: Any, *, operation: Any) -> bool:
     if not isinstance(operation, dict) or operation.get("op") != "test" or operation.get("value", 0) is not None:
         return False
-    *parents, last = jsonpointer.JsonPointer(operation["path"]).parts or [""]
+    return _is_absent_member(document, path=operation["path"])
+
+
+def _forgiven(document: Any, *, operation: Any) -> Any:
+    if isinstance(operation, dict) and operation.get("op") == "replace" and _is_absent_member(document, path=operation["path"]):
+        return operation | {"op": "add"}
+    return operation
+
+
+def _is_absent_member(document: Any, *, path: str) -> bool:
+    """Whether the path names a member that an existing object does not have."""
+    *parents, last = jsonpointer.JsonPointer(path).parts or [""]
     for part in parents:
         document = document.get(part) if isinstance(document, dict) else _item(document, part=part)
     return isinstance(document, dict) and last not in document

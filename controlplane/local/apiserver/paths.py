@@ -23,9 +23,11 @@ def field_path(steps: Iterable[str | int]) -> str:
 def value_at(document: Any, *, steps: Iterable[str | int]) -> Any:
     """The value at the path, or MISSING."""
     for step in steps:
-        if isinstance(step, int) and isinstance(document, list) and step < len(document):
+        if isinstance(step, int):
+            if not isinstance(document, list) or step >= len(document):
+                return MISSING
             document = document[step]
-        elif isinstance(step, str) and isinstance(document, dict) and step in document:
+        elif isinstance(document, dict) and step in document:
             document = document[step]
         else:
             return MISSING

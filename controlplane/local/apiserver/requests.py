@@ -41,7 +41,7 @@ def _resolve_rest(rest: list[str], *, group: str, version: str, registry: Regist
     if rest[0] == "namespaces" and len(rest) > 2 and not (len(rest) == 3 and rest[2] in ("status", "finalize")):
         namespace, rest = rest[1], rest[2:]
     definition = registry.find(group=group, version=version, plural=rest[0])
-    if definition is None or len(rest) > 3 or bool(namespace) and not definition.namespaced:
+    if definition is None or len(rest) > 3 or (bool(namespace) and not definition.namespaced):
         return None
     name = rest[1] if len(rest) > 1 else ""
     if name and definition.namespaced and not namespace:

@@ -90,11 +90,11 @@ def _unparsable(problem: str) -> Exception:
 
 
 def _parse_requirement(tokens: list[str]) -> Test:
-    token = tokens.pop(0)
-    if token == "!":
+    if tokens[0] == "!":
+        tokens.pop(0)
         name = _take_key(tokens)
         return lambda values: name not in values
-    name = _checked_key(token)
+    name = _take_key(tokens)
     if not tokens or tokens[0] == ",":
         return lambda values: name in values
     operator = tokens.pop(0)

@@ -26,7 +26,13 @@ from controlplane.local.apiserver.private import is_authorized
 from controlplane.local.apiserver.reading import Reader, encode_list
 from controlplane.local.apiserver.requests import Options, Target, resolve
 from controlplane.local.apiserver.statuses import (
-    Refused, bad_request, method_not_allowed, not_acceptable, not_found, not_implemented, unauthorized,
+    Refused,
+    bad_request,
+    method_not_allowed,
+    not_acceptable,
+    not_found,
+    not_implemented,
+    unauthorized,
 )  # fmt: skip
 from controlplane.local.apiserver.store import Store, Stored
 from controlplane.local.apiserver.verbs import Outcome, Verbs
@@ -79,19 +85,17 @@ class Server:
         try:
             return await self._answer(request)
         except Refused as refused:
-            return web.Response(body=refused.encode(), status=refused.code, headers=_JSON | refused.headers)
+            return _refuse(refused)
         except Cut:
             _close(request)
             return web.Response()
         except web.HTTPRequestEntityTooLarge:
-            refused = Refused(f"Request entity too large: limit is {BODY_LIMIT}", code=413, reason="RequestEntityTooLarge")
-            return web.Response(body=refused.encode(), status=413, headers=_JSON)
+            return _refuse(Refused(f"Request entity too large: limit is {BODY_LIMIT}", code=413, reason="RequestEntityTooLarge"))
         except Exception:
             _log.exception("a request failed", extra={"method": request.method, "path": request.path})
-            refused = Refused(
-                "Internal error occurred: this is a bug of local mode; its log has the details", code=500, reason="InternalError"
+            return _refuse(
+                Refused("Internal error occurred: a bug of local mode; its log has the details", code=500, reason="InternalError")
             )
-            return web.Response(body=refused.encode(), status=500, headers=_JSON)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.rel_url.raw_path
@@ -106,7 +110,7 @@ class Server:
             return await self._control.answer(request, path=path)
         document = self._describe(request, path=path.rstrip("/"))
         if document is None:
-            raise Refused("404 page not found", code=404, reason="NotFound", details={})
+            return web.Response(text="404 page not found\n", status=404)
         return document
 
     # --- what the server says of itself
@@ -243,6 +247,10 @@ def _form(request: web.BaseRequest) -> str:
     return form
 
 
+def _refuse(refused: Refused) -> web.Response:
+    return web.Response(body=refused.encode(), status=refused.code, headers=_JSON | refused.headers)
+
+
 def _respond(body: bytes, *, code: int = 200, warnings: list[str] | None = None) -> web.Response:
     response = web.Response(body=body, status=code, headers=_JSON)
     for warning in warnings or ():
@@ -258,7 +266,7 @@ def _verb(method: str, *, target: Target, options: Options) -> str:
         return "watch"
     if verb is None and definition.is_custom and not target.name:
         raise bad_request("name must be provided")
-    if verb is None or verb == "create" and target.name and not definition.is_custom and target.subresource not in _NOT_HERE:
+    if verb is None or (verb == "create" and target.name and not definition.is_custom and target.subresource not in _NOT_HERE):
         raise Refused("the server does not allow this method on the requested resource", code=405, reason="MethodNotAllowed", details={})
     if target.subresource and verb in ("delete", "deletecollection", "create") and target.subresource not in _NOT_HERE:
         raise method_not_allowed(group=definition.group, plural=definition.plural, action=verb)

@@ -41,12 +41,11 @@ def parse_accept(accept: str) -> str:
 
 
 def _column_definitions(definition: Definition) -> list[Document]:
-    columns: list[Document] = [_NAME]
-    for column in definition.columns or ():
-        columns.append(
-            {"name": column.name, "type": column.type, "format": "", "description": column.description, "priority": column.priority}
-        )
-    return columns
+    columns = [
+        {"name": column.name, "type": column.type, "format": "", "description": column.description, "priority": column.priority}
+        for column in definition.columns
+    ]
+    return [_NAME, *columns]
 
 
 def _row(document: Document, *, definition: Definition, include: str) -> Document:

@@ -55,13 +55,16 @@ class Validator:
         """All broken rules. With `old`, what was already so before is let pass (ratcheting, as in Kubernetes 1.33 and later)."""
         causes = list(_duplicates(document, node=self._root, steps=()))
         if not self._compiled.is_valid(document):
-            causes += [(tuple(steps), cause) for error in self._compiled.iter_errors(document) for steps, cause in _explain(error)]
+            causes += _first_of_each_place([_explain(error) for error in self._compiled.iter_errors(document)])
         return [cause for steps, cause in causes if old is None or _has_changed(steps, document=document, old=old)]
 
 
 def _has_changed(steps: Sequence[str | int], *, document: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
     before = value_at(old, steps=steps)
     return before is MISSING or bool(before != value_at(document, steps=steps))
+
+
+Located = tuple[tuple[str | int, ...], Cause]
 
 
 # --- from structural schema to draft 4
@@ -85,10 +88,8 @@ def _translate(node: Node) -> dict[str, Any]:
 
 
 def _types(node: Node) -> list[str]:
-    if node.source.get("x-kubernetes-int-or-string"):
-        kinds = ["integer", "string"]
-    else:
-        kinds = [node.type] if node.type else []
+    declared = [node.type] if node.type else []
+    kinds = ["integer", "string"] if node.source.get("x-kubernetes-int-or-string") else declared
     return [*kinds, "null"] if kinds and node.is_nullable else kinds
 
 
@@ -105,19 +106,34 @@ def _translate_below(node: Node) -> dict[str, Any]:
 
 # --- from verdicts to causes
 
-Located = tuple[tuple[str | int, ...], Cause]
+
+_ORDER = ("type", "maxLength", "minLength", "pattern")
+"""Of these the real server names the first broken one only, and after a wrong type nothing else about the value."""
 
 
-def _explain(error: Any) -> Iterator[tuple[list[str | int], Cause]]:
-    steps = list(error.instance_path)
-    kind = error.kind.name
+def _first_of_each_place(explained: list[tuple[str, Located]]) -> list[Located]:
+    causes: list[Located] = []
+    places = {steps: _ORDER.index(kind) for kind, (steps, _) in sorted(explained, key=_rank, reverse=True) if kind in _ORDER}
+    for kind, (steps, cause) in explained:
+        best = places.get(steps)
+        if best is None or kind == _ORDER[best] or (kind not in _ORDER and best != 0):
+            causes.append((steps, cause))
+    return causes
+
+
+def _rank(explained: tuple[str, Located]) -> int:
+    return _ORDER.index(explained[0]) if explained[0] in _ORDER else len(_ORDER)
+
+
+def _explain(error: Any) -> tuple[str, Located]:
+    """The keyword, and the cause at its place."""
+    steps: tuple[str | int, ...] = tuple(error.instance_path)
+    kind: str = error.kind.name
     if kind == "required":
-        steps.append(error.kind.property)
-        yield steps, Cause("FieldValueRequired", "Required value", field_path(steps))
-        return
-    explain = _EXPLANATIONS.get(kind, _plain)
-    reason, message = explain(error, field_path(steps))
-    yield steps, Cause(reason, message, field_path(steps))
+        steps = (*steps, error.kind.property)
+        return kind, (steps, Cause("FieldValueRequired", "Required value", field_path(steps)))
+    reason, message = _EXPLANATIONS.get(kind, _plain)(error, field_path(steps))
+    return kind, (steps, Cause(reason, message, field_path(steps)))
 
 
 def _plain(error: Any, path: str) -> tuple[str, str]:

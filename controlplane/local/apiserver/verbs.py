@@ -17,7 +17,15 @@ from controlplane.local.apiserver.definitions import Definition, Registry
 from controlplane.local.apiserver.paths import quoted
 from controlplane.local.apiserver.requests import Options, Target
 from controlplane.local.apiserver.statuses import (
-    Cause, already_exists, bad_request, conflict, forbidden, invalid, invalid_options, method_not_allowed, not_found,
+    Cause,
+    already_exists,
+    bad_request,
+    conflict,
+    forbidden,
+    invalid,
+    invalid_options,
+    method_not_allowed,
+    not_found,
     unsupported_media_type,
 )  # fmt: skip
 from controlplane.local.apiserver.store import Store, Stored

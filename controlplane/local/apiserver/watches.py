@@ -75,7 +75,7 @@ class WatchEndpoint:
     def _begin(self, watcher: Watcher, *, options: Options) -> None:
         rv = _parse_version(options.resource_version)
         sends = options.query.get("sendInitialEvents")
-        if sends == "true" or sends is None and rv == 0:
+        if sends == "true" or (sends is None and rv == 0):
             self._hub.start_with_state(watcher, says_when_complete=sends == "true" and options.wants_bookmarks)
         elif sends == "false" and rv == 0:
             self._hub.start_at(watcher, rv=self._store.rv)

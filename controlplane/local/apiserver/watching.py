@@ -53,7 +53,7 @@ class Watcher:
 
     def offer(self, event: Event) -> None:
         """Queues the event if it concerns this watch. Leaving the selector is DELETED, entering it is ADDED."""
-        if event.rv <= self.rv or self.is_dropped or self.namespace and event.stored.key[0] != self.namespace:
+        if event.rv <= self.rv or self.is_dropped or (self.namespace and event.stored.key[0] != self.namespace):
             return
         self.rv = event.rv
         kind = self._kind(event)
@@ -180,7 +180,7 @@ class Hub:
                     async with asyncio.timeout(pause):
                         await watcher.wake.wait()
                 except TimeoutError:
-                    if bookmark_seconds:
+                    if bookmark_seconds and loop.time() < deadline:
                         watcher.push(self.bookmark(watcher))
         finally:
             self.remove(watcher)
