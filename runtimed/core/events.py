@@ -212,4 +212,3 @@ Event = (
     | RunReadFailed
     | TimerFired
 )
-

@@ -9,7 +9,7 @@ from typing import Any
 
 from k8s.api import phases
 from k8s.api.run import Run
-from runtimed.core.facts import Exit, Instant, Marker, Outcome, Timer, Workspace, WriteKind
+from runtimed.core.facts import Exit, Marker, Outcome, Timer, Workspace, WriteKind
 
 STORY_LENGTH = 200
 """Events and decisions remembered of each Run, for the log of a bug. A retried Run makes about 40 an attempt."""
@@ -173,7 +173,9 @@ class RunState:
                 execution.is_alive and not execution.forget_sent for execution in self.executions.values() if self.boot_id
             )
             <= 1,
-            "the wanted attempt executes on its marker": wanted not in self.executions or wanted in self.markers or not self.is_synced
+            "the wanted attempt executes on its marker": wanted not in self.executions
+            or wanted in self.markers
+            or not self.is_synced
             or self.boot_id is None,
             "a write in flight is neither read nor paused": not (self.writing.in_flight and self.writing.is_reading),
             "nothing is left of a retired Run": not self.is_retired

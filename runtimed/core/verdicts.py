@@ -32,22 +32,20 @@ def classify_exit(exit_: Exit) -> tuple[str, str]:
 
 
 def _classify_not_started(exit_: Exit) -> tuple[str, str]:
-    text = exit_.error_message
-    if text == _NOTHING_TO_RUN or text.startswith(_PREPARE_PREFIXES):
-        return Reason.PREPARE_SOURCE, cut_message(text)
-    if "entrypoint" in text:
-        return Reason.RUNTIME_ERROR, cut_message(text)
-    return Reason.RUNTIME_EXECUTE, cut_message(f"runtime Execute: {text or 'the execution could not be started'}")
+    text = exit_.error_message or "the execution could not be started"
+    is_preparation = text == _NOTHING_TO_RUN or text.startswith(_PREPARE_PREFIXES)
+    return Reason.PREPARE_SOURCE if is_preparation else Reason.RUNTIME_ERROR, cut_message(text)
 
 
 def failure_message(exit_: Exit) -> str:
-    """The server's error, else the end of standard error, else a fixed text. A signal is always named."""
-    if exit_.error_message:
+    """A signal by number and name, else the server's error, else the end of standard error, else a fixed text."""
+    killed = f"killed by {_signal_name(exit_.signal)}" if exit_.signal else ""
+    if exit_.error_message and not killed:
         return cut_message(exit_.error_message)
-    prefix = f"killed by {_signal_name(exit_.signal)}; " if exit_.signal else ""
-    if exit_.stderr_tail.strip():
-        return _tail_message(prefix + "runtime stderr: ", exit_.stderr_tail.strip())
-    return f"killed by {_signal_name(exit_.signal)}" if exit_.signal else "runtime execution failed"
+    tail = exit_.stderr_tail.strip()
+    if tail:
+        return _tail_message(f"{killed}; runtime stderr: " if killed else "runtime stderr: ", tail)
+    return killed or "runtime execution failed"
 
 
 def cut_message(text: str) -> str:

@@ -28,7 +28,8 @@ def send(step: Step, kind: WriteKind, *, outcome: Outcome | None = None) -> None
     """The one write in flight. The caller has seen that none is."""
     state = step.state
     run = state.view
-    assert run is not None and state.writing.is_idle
+    assert run is not None
+    assert state.writing.is_idle
     state.writing.in_flight = InFlight(kind, run.attempt_number, run.phase)
     step.decide(SendStatus(kind, run, outcome))
 
@@ -37,7 +38,8 @@ def tell(step: Step, outcome: Outcome) -> None:
     """Writes how the wanted attempt ended, once no other write is out."""
     state, progress = step.state, step.state.progress
     run = state.view
-    assert progress is not None and run is not None
+    assert progress is not None
+    assert run is not None
     if not progress.is_output_ended:
         progress.is_output_ended = True
         step.decide(EndOutput(outcome.attempt))

@@ -1,0 +1,5 @@
+"""`python -m runtimed`."""
+
+from runtimed import main
+
+main()

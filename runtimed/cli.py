@@ -1,0 +1,77 @@
+"""The command line of runtimed: flags of interface.md 6.1 and ours. Decides nothing."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from k8s.manager import BindAddressType, Lifecycle, manager_options, run_process, take_settings
+from runtimed.settings import RuntimedSettings
+
+_ARTIFACT_TEXT_FLAGS = (
+    "--artifact-store-driver",
+    "--artifact-store-root",
+    "--artifact-volume-claim",
+    "--artifact-s3-bucket",
+    "--artifact-s3-prefix",
+    "--artifact-s3-region",
+    "--artifact-s3-endpoint",
+    "--artifact-s3-force-path-style",
+    "--artifact-s3-credentials-secret-name",
+    "--artifact-s3-upload-part-size",
+    "--artifact-s3-upload-concurrency",
+    "--max-artifact-bytes",
+    "--max-artifacts-bytes",
+)
+_WITHOUT_STORE = ("--max-artifact-bytes", "--max-artifacts-bytes")
+"""Limits alone ask for no store: they are accepted and mean nothing yet."""
+
+
+def _artifact_options(command: Any) -> Any:
+    for flag in reversed(_ARTIFACT_TEXT_FLAGS):
+        command = click.option(flag, default="", hidden=True)(command)
+    return command
+
+
+def _refuse_artifacts(parameters: dict[str, Any]) -> None:
+    for flag in _ARTIFACT_TEXT_FLAGS:
+        value = parameters.pop(flag.removeprefix("--").replace("-", "_"))
+        if value not in ("", "false", "0") and flag not in _WITHOUT_STORE:
+            raise click.UsageError(
+                f"{flag}: this version of runtimed has no artifact store yet; remove spec.artifactStore from the Runtime"
+            )
+
+
+@click.command(name="runtimed", context_settings={"show_default": True, "auto_envvar_prefix": None})
+@click.option("--runtime-endpoint", default="localhost:9091", help="The Runtime Server of this Pod.")
+@click.option("--runtime-name", default="", help="The Runtime that this Pod serves; a label of metrics.")
+@click.option("--workers", type=int, default=2, help="How many Runs may be at it at a time; 0 and less mean 1.")
+@click.option(
+    "--status-addr", type=BindAddressType(), default=":9093", help="gRPC status for old clients, on 127.0.0.1 unless a host is given."
+)
+@click.option("--workspace", type=click.Path(path_type=Path), default=Path("/workspace"), help="Shared with the Runtime Server.")
+@click.option("--state-dir", type=click.Path(path_type=Path), default=Path("/var/run/kruntimes/state"), help="Of this container alone.")
+@manager_options(metrics=":9090", health=":9094", has_leader_election=False)
+@_artifact_options
+def main(**parameters: Any) -> None:
+    """Owns the Runs of one Runtime Pod: takes what is bound to it, has it executed, and reports."""
+    _refuse_artifacts(parameters)
+    manager = take_settings(parameters)
+    settings = RuntimedSettings(
+        runtime_endpoint=parameters["runtime_endpoint"],
+        runtime_name=parameters["runtime_name"],
+        workers=max(1, parameters["workers"]),
+        status_addr=parameters["status_addr"],
+        workspace=parameters["workspace"].absolute(),
+        state_dir=parameters["state_dir"].absolute(),
+    )
+
+    async def live(lifecycle: Lifecycle) -> None:
+        from runtimed.shell.daemon import Daemon  # grpc costs 27 MiB and a quarter of a second: not for --help
+
+        await Daemon(settings, manager=manager, lifecycle=lifecycle).run()
+
+    sys.exit(run_process("runtimed", live, log_level=manager.log_level))

@@ -1,0 +1,1 @@
+"""What the shell does for a Run, one concern a file."""

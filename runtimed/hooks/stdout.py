@@ -1,0 +1,96 @@
+"""Our standard output without ever waiting for whoever reads it: a log reader that is stuck must not stop the Runs.
+
+What the pipe does not take at once is kept, up to a limit; above it whole lines are dropped and counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections import deque
+from typing import Final
+
+logger = logging.getLogger(__name__)
+
+MAX_PENDING_BYTES: Final = 16 << 20
+"""Eight Runs at the output limit of both streams."""
+
+
+class LineWriter:
+    """Writes lines to a file descriptor, in order. Use `open` on the event loop, `close` at the end."""
+
+    def __init__(self, fd: int = 1, *, max_pending_bytes: int = MAX_PENDING_BYTES) -> None:
+        self._given_fd = fd
+        self._fd = fd
+        self._max_pending_bytes = max_pending_bytes
+        self._pending: deque[memoryview] = deque()
+        self._pending_bytes = 0
+        self._is_waiting = False
+        self.dropped_lines_total = 0
+
+    def open(self) -> None:
+        """A description of our own, so that O_NONBLOCK is not forced on those who share the pipe."""
+        try:
+            self._fd = os.open(f"/proc/self/fd/{self._given_fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_APPEND | os.O_CLOEXEC)
+        except OSError:
+            # A socket, or /proc is not there: then we write as it is, which may wait.
+            self._fd = self._given_fd
+
+    def write(self, line: str) -> None:
+        """One line, its line feed added. Invalid surrogates are replaced."""
+        data = line.encode("utf-8", "replace") + b"\n"
+        if self._pending_bytes + len(data) > self._max_pending_bytes:
+            if not self.dropped_lines_total:
+                logger.warning("standard output is not read: output of Runs is dropped from the log")
+            self.dropped_lines_total += 1
+            return
+        self._pending.append(memoryview(data))
+        self._pending_bytes += len(data)
+        if not self._is_waiting:
+            self._flush()
+
+    def _flush(self) -> None:
+        while self._pending:
+            try:
+                written = os.write(self._fd, self._pending[0])
+            except BlockingIOError:
+                self._wait_for_room()
+                return
+            except OSError as error:
+                self._give_up(error)
+                return
+            self._pending_bytes -= written
+            if written < len(self._pending[0]):
+                self._pending[0] = self._pending[0][written:]
+            else:
+                self._pending.popleft()
+        if self._is_waiting:
+            self._is_waiting = False
+            asyncio.get_running_loop().remove_writer(self._fd)
+
+    def _wait_for_room(self) -> None:
+        if not self._is_waiting:
+            self._is_waiting = True
+            asyncio.get_running_loop().add_writer(self._fd, self._flush)
+
+    def _give_up(self, error: OSError) -> None:
+        """The reader is gone: nobody will ever read these."""
+        logger.warning("standard output cannot be written", extra={"error": error.strerror})
+        self.dropped_lines_total += len(self._pending)
+        self._pending.clear()
+        self._pending_bytes = 0
+        if self._is_waiting:
+            self._is_waiting = False
+            asyncio.get_running_loop().remove_writer(self._fd)
+
+    def close(self) -> None:
+        """Writes what the pipe takes now."""
+        if self._pending and not self._is_waiting:
+            self._flush()
+        if self._is_waiting:
+            asyncio.get_running_loop().remove_writer(self._fd)
+            self._is_waiting = False
+        if self._fd != self._given_fd:
+            os.close(self._fd)
+            self._fd = self._given_fd

@@ -1,0 +1,33 @@
+"""What one runtimed is told: its flags and its Pod. Frozen; no defaults hidden anywhere else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class PodIdentity:
+    """The Pod that we are in."""
+
+    name: str
+    namespace: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimedSettings:
+    """The flags of interface.md 6.1, and ours."""
+
+    runtime_endpoint: str = "localhost:9091"
+    """The Runtime Server, in this Pod."""
+    runtime_name: str = ""
+    """The Runtime served: a label of logs and metrics."""
+    workers: int = 2
+    """How many Runs may be at it at a time; those above wait, Scheduled."""
+    status_addr: str = "127.0.0.1:9093"
+    """gRPC status for old clients. Without a host: loopback only, for a port-forward dials localhost in the Pod."""
+    workspace: Path = Path("/workspace")
+    """Shared with the Runtime Server: one folder a Run."""
+    state_dir: Path = Path("/var/run/kruntimes/state")
+    """Markers and result records: ours alone, mounted nowhere else."""

@@ -1,0 +1,299 @@
+"""One Run's actor: feeds its machine and performs what it decides. Nothing here decides, and nothing here waits for another Run.
+
+Events are handled to completion on the loop, one after the other; what takes time is a task or a timer of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from krtpb.executor.v1 import stream_pb2
+
+from k8s.api.errors import KrtError
+from k8s.api.phases import Reason
+from k8s.api.run import Run
+from runtimed.core import decisions, events
+from runtimed.core.facts import Instant, Timer
+from runtimed.core.machine import RunMachine
+from runtimed.hooks import run_events
+from runtimed.hooks.env import build_env
+from runtimed.hooks.logs import AttemptLog
+from runtimed.hooks.metrics import Metrics
+from runtimed.hooks.outputs import OutputsError, read_outputs
+from runtimed.hooks.state_dir import StateDir
+from runtimed.hooks.workspace import Workspaces
+from runtimed.settings import PodIdentity
+from runtimed.shell import frames
+from runtimed.shell.session import Session
+from runtimed.shell.slots import Slots
+from runtimed.shell.writes import StatusWriter
+
+logger = logging.getLogger(__name__)
+
+_STREAMS = {stream_pb2.OUTPUT_STREAM_STDOUT: "stdout", stream_pb2.OUTPUT_STREAM_STDERR: "stderr"}
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What all actors share."""
+
+    pod: PodIdentity
+    clock: Callable[[], Instant]
+    state_dir: StateDir
+    workspaces: Workspaces
+    slots: Slots
+    writer: StatusWriter
+    session: Session
+    print_line: Callable[[str], None]
+    metrics: Metrics
+    recorder: run_events.Recorder
+    start: Callable[[Coroutine[Any, Any, None], str], object]
+    """Runs a coroutine in the background, named; its crash ends the process."""
+    fail: Callable[[BaseException], None]
+    """Our bug: ends the process, whose successor re-attaches."""
+
+
+class RunActor:
+    """The actor of one Run UID. `on_retired` is called once nothing of the Run is left."""
+
+    def __init__(self, machine: RunMachine, *, services: Services, on_retired: Callable[[RunActor], None]) -> None:
+        self.machine = machine
+        self.uid = machine.state.uid
+        self._services = services
+        self._on_retired = on_retired
+        self._events: deque[events.Event] = deque()
+        self._is_handling = False
+        self._timers: dict[Timer, asyncio.TimerHandle] = {}
+        self._logs: dict[int, AttemptLog] = {}
+        self._last_run: Run | None = None
+
+    def handle(self, event: events.Event) -> None:
+        """Takes the event in and performs what follows from it. Events that arise meanwhile wait their turn."""
+        self._events.append(event)
+        if self._is_handling:
+            return
+        self._is_handling = True
+        try:
+            while self._events:
+                for decision in self.machine.handle(self._events.popleft(), now=self._services.clock()):
+                    _PERFORM[type(decision)](self, decision)
+                self._last_run = self.machine.state.view or self._last_run
+        except Exception as error:
+            story = [f"{at:.6f} {type(what).__name__}" for at, what in self.machine.state.story]
+            logger.exception("the life cycle of a Run is broken", extra={"uid": self.uid, "story": story[-60:]})
+            self._services.fail(error)
+        finally:
+            self._is_handling = False
+
+    def on_output(self, output: stream_pb2.Output) -> None:
+        """Goes to the log as it happens; only the first of an attempt concerns the core."""
+        stream = _STREAMS.get(output.stream)
+        log = self._log(output.key.attempt)
+        if stream is None or log is None:
+            return
+        if not log.offset("stdout") and not log.offset("stderr"):
+            self.handle(events.OutputSeen(output.key.attempt))
+        log.feed(stream, output.data, offset=output.offset, is_truncated=output.truncated)  # type: ignore[arg-type]
+
+    def stop(self) -> None:
+        """The process ends; what is on disk is enough for the next one."""
+        for handle in self._timers.values():
+            handle.cancel()
+        self._timers.clear()
+
+    # -- slots, workspace ---------------------------------------------------------------------------------------------
+
+    def _ask_slot(self, decision: decisions.AskSlot) -> None:
+        self._services.slots.ask(self.uid, lambda: self.handle(events.SlotGranted()), is_running_already=decision.is_running_already)
+
+    def _return_slot(self, decision: decisions.ReturnSlot) -> None:
+        self._services.slots.give_back(self.uid)
+
+    def _prepare_workspace(self, decision: decisions.PrepareWorkspace) -> None:
+        try:
+            workspace = self._services.workspaces.prepare(decision.run, attempt=decision.attempt, is_reused=decision.is_reused)
+            self._services.state_dir.note_workspace(self.uid, workspace)
+        except KrtError as error:
+            self.handle(events.WorkspaceFailed(decision.attempt, str(error)))
+        except OSError as error:
+            self.handle(events.WorkspaceFailed(decision.attempt, f"prepare source: state folder: {error.strerror}"))
+        else:
+            self.handle(events.WorkspacePrepared(workspace))
+
+    def _clean_workspace(self, decision: decisions.CleanWorkspace) -> None:
+        self._services.state_dir.drop_workspace(self.uid)
+        self._start(self._remove_workspace(), "remove workspace")
+
+    async def _remove_workspace(self) -> None:
+        try:
+            # A big tree takes long to remove: not on the loop.
+            await asyncio.to_thread(self._services.workspaces.remove, self.uid)
+        except OSError as error:
+            logger.warning("workspace is not removed", extra={"uid": self.uid, "error": error.strerror})
+        self.handle(events.WorkspaceCleaned())
+
+    # -- markers and records ------------------------------------------------------------------------------------------
+
+    def _make_marker(self, decision: decisions.MakeMarker) -> None:
+        try:
+            marker = self._services.state_dir.make_marker(decision.marker)
+        except OSError as error:
+            self.handle(events.MarkerFailed(decision.marker.attempt, f"prepare source: start marker: {error.strerror}"))
+            return
+        run = self.machine.state.view
+        if run is not None:
+            self._services.metrics.note_claim(run, now=self._services.clock().wall)
+        self.handle(events.MarkerMade(marker))
+
+    def _drop_marker(self, decision: decisions.DropMarker) -> None:
+        self._services.state_dir.drop_marker(self.uid, decision.attempt)
+
+    def _write_record(self, decision: decisions.WriteRecord) -> None:
+        try:
+            self._services.state_dir.write_record(self.uid, decision.outcome)
+        except OSError as error:
+            logger.warning("result record is not written", extra={"uid": self.uid, "error": error.strerror})
+            self.handle(events.RecordFailed(decision.outcome.attempt))
+        else:
+            self.handle(events.RecordWritten(decision.outcome.attempt))
+
+    def _drop_record(self, decision: decisions.DropRecord) -> None:
+        self._services.state_dir.drop_record(self.uid, decision.attempt)
+
+    # -- the Runtime Server -------------------------------------------------------------------------------------------
+
+    def _send_execute(self, decision: decisions.SendExecute) -> None:
+        env = build_env(decision.run, outputs_file=decision.workspace.outputs_file)
+        frame = frames.execute(decision.run, attempt=decision.attempt, workspace=decision.workspace, env=env)
+        self._services.session.send(frame)
+        run_events.tell_retrying(self._services.recorder, decision.run, attempt=decision.attempt)
+
+    def _send_attach(self, decision: decisions.SendAttach) -> None:
+        log = self._log(decision.attempt)
+        offsets = (log.offset("stdout"), log.offset("stderr")) if log else (0, 0)
+        self._services.session.send(frames.attach(self.uid, decision.attempt, stdout_offset=offsets[0], stderr_offset=offsets[1]))
+
+    def _send_cancel(self, decision: decisions.SendCancel) -> None:
+        self._services.session.send(frames.cancel(self.uid, decision.attempt))
+
+    def _send_forget(self, decision: decisions.SendForget) -> None:
+        self._services.session.send(frames.forget(self.uid, decision.attempt))
+
+    # -- output -------------------------------------------------------------------------------------------------------
+
+    def _log(self, attempt: int) -> AttemptLog | None:
+        log = self._logs.get(attempt)
+        run = self.machine.state.view or self._last_run
+        if log is None and run is not None:
+            log = self._logs[attempt] = AttemptLog(run, attempt=attempt, pod=self._services.pod.name, write=self._services.print_line)
+        return log
+
+    def _end_output(self, decision: decisions.EndOutput) -> None:
+        log = self._log(decision.attempt)
+        if log is not None:
+            log.end()
+            del self._logs[decision.attempt]
+
+    def _read_outputs(self, decision: decisions.ReadOutputs) -> None:
+        workspace = self.machine.state.workspace
+        try:
+            outputs = read_outputs(workspace.outputs_file) if workspace else {}
+        except OutputsError as error:
+            self.handle(events.OutputsRefused(decision.attempt, error.condition_reason, str(error)))
+        else:
+            self.handle(events.OutputsRead(decision.attempt, outputs))
+
+    # -- the API server -----------------------------------------------------------------------------------------------
+
+    def _send_status(self, decision: decisions.SendStatus) -> None:
+        self._start(self._write_status(decision), "status write")
+
+    async def _write_status(self, decision: decisions.SendStatus) -> None:
+        event = await self._services.writer.write(decision)
+        if isinstance(event, events.WriteAnswered):
+            self._services.metrics.note_written(decision, now=self._services.clock().wall)
+            run_events.tell_written(self._services.recorder, decision)
+            reason = decision.outcome.reason or Reason.COMPLETED if decision.outcome else ""
+            self._log_line(logging.INFO, "status is written", decision.run.attempt_number, reason, write=decision.kind.name)
+        else:
+            self._log_line(logging.INFO, "status write failed, reading", decision.run.attempt_number, type(event).__name__)
+        self.handle(event)
+
+    def _read_run(self, decision: decisions.ReadRun) -> None:
+        run = self.machine.state.view or self._last_run
+        assert run is not None  # a write was made of it
+        self._start(self._read(run), "read after a write")
+
+    async def _read(self, run: Run) -> None:
+        self.handle(await self._services.writer.read(run))
+
+    def _count_fenced_write(self, decision: decisions.CountFencedWrite) -> None:
+        self._services.metrics.note_fenced()
+        self._log_line(logging.WARNING, "a status write was fenced off: the attempt is not ours any more", None, decision.kind.name)
+
+    # -- time, and the end --------------------------------------------------------------------------------------------
+
+    def _start_timer(self, decision: decisions.StartTimer) -> None:
+        self._cancel_timer(decision.timer)
+        fire = events.TimerFired(decision.timer, decision.attempt)
+        self._timers[decision.timer] = asyncio.get_running_loop().call_later(decision.seconds, self._fire, fire)
+
+    def _fire(self, event: events.TimerFired) -> None:
+        del self._timers[event.timer]
+        self.handle(event)
+
+    def _stop_timer(self, decision: decisions.StopTimer) -> None:
+        self._cancel_timer(decision.timer)
+
+    def _cancel_timer(self, timer: Timer) -> None:
+        handle = self._timers.pop(timer, None)
+        if handle is not None:
+            handle.cancel()
+
+    def _note(self, decision: decisions.Note) -> None:
+        self._log_line(logging.INFO, decision.message, decision.attempt, decision.reason)
+
+    def _retire(self, decision: decisions.Retire) -> None:
+        self.stop()
+        self._on_retired(self)
+
+    def _start(self, work: Coroutine[Any, Any, None], what: str) -> None:
+        self._services.start(work, f"{what} {self.uid}")
+
+    def _log_line(self, level: int, message: str, attempt: int | None, reason: str, **fields: object) -> None:
+        run = self.machine.state.view or self._last_run
+        logger.log(
+            level,
+            message,
+            extra={"run": run.key if run else "", "uid": self.uid, "attempt": attempt, "reason": reason, **fields},
+        )
+
+
+_PERFORM: dict[type, Callable[[RunActor, Any], None]] = {
+    decisions.AskSlot: RunActor._ask_slot,
+    decisions.ReturnSlot: RunActor._return_slot,
+    decisions.PrepareWorkspace: RunActor._prepare_workspace,
+    decisions.CleanWorkspace: RunActor._clean_workspace,
+    decisions.MakeMarker: RunActor._make_marker,
+    decisions.DropMarker: RunActor._drop_marker,
+    decisions.WriteRecord: RunActor._write_record,
+    decisions.DropRecord: RunActor._drop_record,
+    decisions.SendExecute: RunActor._send_execute,
+    decisions.SendAttach: RunActor._send_attach,
+    decisions.SendCancel: RunActor._send_cancel,
+    decisions.SendForget: RunActor._send_forget,
+    decisions.ReadOutputs: RunActor._read_outputs,
+    decisions.EndOutput: RunActor._end_output,
+    decisions.SendStatus: RunActor._send_status,
+    decisions.ReadRun: RunActor._read_run,
+    decisions.StartTimer: RunActor._start_timer,
+    decisions.StopTimer: RunActor._stop_timer,
+    decisions.CountFencedWrite: RunActor._count_fenced_write,
+    decisions.Note: RunActor._note,
+    decisions.Retire: RunActor._retire,
+}

@@ -1,0 +1,207 @@
+"""The process: what starts in which order, and how it ends.
+
+STRICTLY in this order (ownership.md, rule 10): state folder, consistent list, actors, then the session's Hello; only then
+anything is decided that depends on what the Runtime Server holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import grpc
+from prometheus_client import CollectorRegistry
+
+from k8s.api.errors import PlatformError
+from k8s.api.phases import NOT_TERMINAL_SELECTOR
+from k8s.api.pod import Pod
+from k8s.api.run import Run
+from k8s.client import RUNS, ApiClient, Cache, EventRecorder, Listed, list_and_watch, load_credentials
+from k8s.manager import Lifecycle, ManagerSettings, StatusServer
+from runtimed.core.facts import Instant
+from runtimed.hooks.heartbeat import Heartbeat
+from runtimed.hooks.metrics import Metrics
+from runtimed.hooks.state_dir import StateDir, read_node_boot_id
+from runtimed.hooks.status_proxy import serve_status
+from runtimed.hooks.stdout import LineWriter
+from runtimed.hooks.workspace import Workspaces
+from runtimed.settings import PodIdentity, RuntimedSettings
+from runtimed.shell.actor import Services
+from runtimed.shell.actors import Actors
+from runtimed.shell.own_pod import find_own_pod, read_if_deleted
+from runtimed.shell.session import CHANNEL_OPTIONS, Session
+from runtimed.shell.slots import Slots
+from runtimed.shell.writes import StatusWriter
+
+logger = logging.getLogger(__name__)
+
+USER_AGENT: Final = "runtimed"
+DEFAULT_GRACE_SECONDS: Final = 30
+END_OF_GRACE_SECONDS: Final = 5.0
+"""What is kept of the grace period for killing (2 s), and for the writes that say so."""
+HELD_SECONDS: Final = 0.5
+"""How long the goodbye may take when nothing is left to do: a Pod that holds nothing goes within a second."""
+
+
+class NotConnected(PlatformError):
+    """Readiness: no session with the Runtime Server stands."""
+
+
+def read_clock() -> Instant:
+    """CLOCK_MONOTONIC is the node's: a marker made by an earlier process of this Pod compares with it."""
+    return Instant(time.monotonic(), datetime.now(UTC))
+
+
+class Daemon:
+    """One runtimed. `run` until the life cycle stops."""
+
+    def __init__(self, settings: RuntimedSettings, *, manager: ManagerSettings, lifecycle: Lifecycle) -> None:
+        self._settings, self._manager, self._lifecycle = settings, manager, lifecycle
+        self._registry = CollectorRegistry()
+        self._cache: Cache[Run] = Cache()
+        self._listed = asyncio.Event()
+        self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._lines = LineWriter()
+
+    async def run(self) -> None:
+        credentials = await load_credentials(kubeconfig=self._manager.kubeconfig)
+        async with await ApiClient.connect(credentials, user_agent=USER_AGENT) as client:
+            pod = await find_own_pod(client)
+            async with (
+                grpc.aio.insecure_channel(self._settings.runtime_endpoint, options=CHANNEL_OPTIONS) as channel,
+                EventRecorder(client, component="runtimed", instance=pod.name) as recorder,
+            ):
+                await self._serve(client, pod=pod, channel=channel, recorder=recorder)
+
+    async def _serve(self, client: ApiClient, *, pod: PodIdentity, channel: grpc.aio.Channel, recorder: EventRecorder) -> None:
+        self._lines.open()
+        state_dir = StateDir(self._settings.state_dir, node_boot_id=read_node_boot_id(), pod_uid=pod.uid)
+        state_dir.open()
+        heartbeat = Heartbeat(client, pod=pod, now=lambda: datetime.now(UTC))
+        actors = Actors(self._cache, services=lambda: services)
+        actors.on_session = heartbeat.set_ready
+        session = Session(channel, listener=actors)
+        services = self._make_services(client, pod=pod, state_dir=state_dir, session=session, recorder=recorder)
+        checks = {"kubernetes-api": lambda: self._check_api(client, pod), "runtime": lambda: _check_session(session)}
+        async with StatusServer(
+            health_bind=self._manager.health_probe_bind_address,
+            metrics_bind=self._manager.metrics_bind_address,
+            checks=checks,
+            registry=self._registry,
+        ):
+            status_server = await serve_status(self._settings.status_addr, channel=channel)
+            try:
+                await self._work(client, pod=pod, actors=actors, session=session, heartbeat=heartbeat, state_dir=state_dir)
+            finally:
+                actors.stop()
+                if status_server is not None:
+                    await status_server.stop(grace=None)
+                self._lines.close()
+
+    def _make_services(
+        self, client: ApiClient, *, pod: PodIdentity, state_dir: StateDir, session: Session, recorder: EventRecorder
+    ) -> Services:
+        metrics = Metrics(self._registry, runtime=self._settings.runtime_name)
+        return Services(
+            pod=pod,
+            clock=read_clock,
+            state_dir=state_dir,
+            workspaces=Workspaces(self._settings.workspace),
+            slots=Slots(self._settings.workers, on_change=metrics.set_active),
+            writer=StatusWriter(client, cache=self._cache, pod_uid=pod.uid, now=lambda: datetime.now(UTC)),
+            session=session,
+            print_line=self._lines.write,
+            metrics=metrics,
+            recorder=recorder,
+            start=self._start,
+            fail=self._fail,
+        )
+
+    async def _work(
+        self, client: ApiClient, *, pod: PodIdentity, actors: Actors, session: Session, heartbeat: Heartbeat, state_dir: StateDir
+    ) -> None:
+        tasks = self._lifecycle.tasks
+        tasks.start(self._watch_runs(client, pod=pod, actors=actors, state_dir=state_dir), name="watch Runs")
+        stopping: asyncio.Future[Any] = asyncio.ensure_future(self._lifecycle.stopping.wait())
+        listed: asyncio.Future[Any] = asyncio.ensure_future(self._listed.wait())
+        try:
+            await asyncio.wait({stopping, listed}, return_when=asyncio.FIRST_COMPLETED)
+            if not listed.done():
+                return
+            holding = tasks.start(session.run(), name="session")
+            beating = tasks.start(heartbeat.beat(), name="heartbeat")
+            await asyncio.wait({stopping, self._failure}, return_when=asyncio.FIRST_COMPLETED)
+            if self._failure.done():
+                self._failure.result()
+            deleted = await read_if_deleted(client, pod=pod)
+            if deleted is not None:
+                actors.stop_intake()
+            beating.cancel()
+            await heartbeat.stop(within_seconds=HELD_SECONDS)
+            if deleted is not None:
+                await self._drain(actors, pod=deleted)
+            holding.cancel()
+        finally:
+            stopping.cancel()
+            listed.cancel()
+
+    async def _watch_runs(self, client: ApiClient, *, pod: PodIdentity, actors: Actors, state_dir: StateDir) -> None:
+        """Only what is bound to a Pod of our name, and only while it is not over: a finished Run costs nothing here."""
+        selector = f"status.assignedPod={pod.name},{NOT_TERMINAL_SELECTOR}"
+        async for notice in list_and_watch(client, RUNS, namespace=pod.namespace, field_selector=selector):
+            changes = self._cache.feed(notice)
+            if self._listed.is_set():
+                actors.on_changes(changes)
+            elif isinstance(notice, Listed):
+                self._begin(actors, pod=pod, state_dir=state_dir)
+                self._listed.set()
+
+    def _begin(self, actors: Actors, *, pod: PodIdentity, state_dir: StateDir) -> None:
+        remains = state_dir.load()
+        if state_dir.was_left_by_another_boot:
+            assigned = [(run.uid, run.attempt_number) for run in self._cache if run.status.assigned_pod_uid == pod.uid and run.is_active]
+            logger.warning("the node has booted: what was assigned counts as lost", extra={"runs": len(assigned)})
+            state_dir.count_as_lost(assigned, now=read_clock())
+            remains = state_dir.load()
+        actors.begin(remains)
+
+    async def _drain(self, actors: Actors, *, pod: Pod) -> None:
+        """No new Runs; those that run may finish within the grace period, then they are ended and told so."""
+        grace_seconds = pod.metadata.deletion_grace_period_seconds
+        if grace_seconds is None:
+            grace_seconds = pod.spec.termination_grace_period_seconds or DEFAULT_GRACE_SECONDS
+        logger.info("draining: this Pod is being deleted", extra={"runs": len(actors), "grace_seconds": grace_seconds})
+        if await _is_set_within(actors.is_empty, max(0.0, grace_seconds - END_OF_GRACE_SECONDS)):
+            return
+        logger.warning("the grace period ends before the Runs do", extra={"runs": len(actors)})
+        actors.end_grace()
+        await _is_set_within(actors.is_empty, min(END_OF_GRACE_SECONDS - 0.5, float(grace_seconds)))
+
+    async def _check_api(self, client: ApiClient, pod: PodIdentity) -> None:
+        query = {"limit": "1", "fieldSelector": f"status.assignedPod={pod.name}"}
+        await client.request("GET", RUNS.path(namespace=pod.namespace), query=query)
+
+    def _start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        return self._lifecycle.tasks.start(work, name=name)
+
+    def _fail(self, error: BaseException) -> None:
+        if not self._failure.done():
+            self._failure.set_exception(error)
+
+
+async def _check_session(session: Session) -> None:
+    if not session.is_standing:
+        raise NotConnected("no session with the Runtime Server stands")
+
+
+async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True

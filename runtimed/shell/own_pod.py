@@ -1,0 +1,51 @@
+"""Which Pod we are in, and whether it is being deleted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Mapping
+
+from k8s.api.errors import UsageError
+from k8s.api.pod import Pod
+from k8s.client import PODS, ApiClient, ApiError, Backoff, NotFound, message_of
+from runtimed.settings import PodIdentity
+
+logger = logging.getLogger(__name__)
+
+ASK_SECONDS = 3.0
+
+
+async def find_own_pod(client: ApiClient, *, environment: Mapping[str, str] = os.environ) -> PodIdentity:
+    """From HOSTNAME, POD_NAMESPACE and POD_UID; without POD_UID the Pod is read, until it can be. Raises UsageError."""
+    name = environment.get("HOSTNAME") or socket.gethostname()
+    namespace = environment.get("POD_NAMESPACE") or "default"
+    uid = environment.get("POD_UID") or await _read_uid(client, name=name, namespace=namespace)
+    return PodIdentity(name, namespace, uid)
+
+
+async def _read_uid(client: ApiClient, *, name: str, namespace: str) -> str:
+    backoff = Backoff()
+    while True:
+        try:
+            return (await client.get(PODS, name, namespace=namespace)).uid
+        except NotFound as error:
+            raise UsageError(
+                f"HOSTNAME: there is no Pod {namespace}/{name}; set HOSTNAME, POD_NAMESPACE and POD_UID by fieldRef"
+            ) from error
+        except ApiError as error:
+            logger.warning("own Pod cannot be read yet", extra=message_of(error))
+            await asyncio.sleep(backoff.next_delay(0.5))
+
+
+async def read_if_deleted(client: ApiClient, *, pod: PodIdentity) -> Pod | None:
+    """Our Pod, if it is being deleted. None if it is not, is another's by now, or cannot be told in time: then our container restarts."""
+    try:
+        async with asyncio.timeout(ASK_SECONDS):
+            found = await client.get(PODS, pod.name, namespace=pod.namespace)
+    except (ApiError, TimeoutError) as error:
+        logger.warning("own Pod cannot be read; taken for a restart of the container", extra=message_of(error))
+        return None
+    return found if found.uid == pod.uid and found.metadata.deletion_timestamp is not None else None

@@ -1,0 +1,152 @@
+"""The one stream to the Runtime Server of this Pod: opened again whenever it ends, for ever. Knows nothing of Runs.
+
+What is sent belongs to the session that stands; without one it is dropped, for the next Welcome tells what is still to be sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from contextlib import suppress
+from typing import Any, Final, Protocol
+
+import grpc
+from krtpb.executor.v1 import stream_pb2, stream_pb2_grpc
+
+from runtimed.shell import frames
+
+logger = logging.getLogger(__name__)
+
+MAX_QUEUED_FRAMES: Final = 4096
+"""A Run sends about four. More means that the server does not read: a new session begins from what it holds."""
+FIRST_PAUSE_SECONDS: Final = 0.05
+MAX_PAUSE_SECONDS: Final = 2.0
+
+CHANNEL_OPTIONS: Final = (
+    # Execute is never sent twice by a layer that we do not see (ownership.md, rule 21).
+    ("grpc.enable_retries", 0),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.max_receive_message_length", 16 << 20),
+    # The Pod's proxy settings are for user code; the server is in this Pod.
+    ("grpc.enable_http_proxy", 0),
+)
+
+
+class Listener(Protocol):
+    """Is told synchronously, in the order of the stream."""
+
+    def on_welcome(self, boot_id: str, held: frames.HeldRuns) -> None: ...
+    def on_lost(self) -> None: ...
+    def on_response(self, response: stream_pb2.SessionResponse) -> None: ...
+
+
+class ProtocolError(Exception):
+    """The Runtime Server does not speak the protocol."""
+
+
+class Session:
+    """`run` for ever; `send` at any time."""
+
+    def __init__(self, channel: grpc.aio.Channel, *, listener: Listener) -> None:
+        self._stub = stream_pb2_grpc.RuntimeStreamStub(channel)
+        self._listener = listener
+        self._outgoing: asyncio.Queue[stream_pb2.SessionRequest] | None = None
+        self._failures = 0
+
+    @property
+    def is_standing(self) -> bool:
+        return self._outgoing is not None
+
+    def send(self, frame: stream_pb2.SessionRequest) -> None:
+        """In order, within the session that stands; dropped without one."""
+        if self._outgoing is None:
+            return
+        try:
+            self._outgoing.put_nowait(frame)
+        except asyncio.QueueFull:
+            logger.error("the Runtime Server does not take frames; the session starts anew")
+            self._outgoing = None
+
+    async def run(self) -> None:
+        """Session after session."""
+        while True:
+            try:
+                await self._hold()
+                logger.info("the Runtime Server ended the session")
+            except grpc.aio.AioRpcError as error:
+                self._log_failure(error)
+            except ProtocolError as error:
+                logger.error("the Runtime Server breaks the protocol", extra={"error": str(error)})
+            # Waiting for the server to listen needs no pause: `wait_for_ready` does it. This is for one that accepts and refuses.
+            if self._failures:
+                await asyncio.sleep(min(FIRST_PAUSE_SECONDS * 2 ** min(self._failures, 10), MAX_PAUSE_SECONDS))
+            self._failures += 1
+
+    async def _hold(self) -> None:
+        """One session, from Hello until it ends."""
+        call = self._stub.Session(wait_for_ready=True)
+        writer: asyncio.Task[None] | None = None
+        try:
+            await call.write(frames.hello(secrets.token_hex(4)))
+            boot_id, held = await self._welcomed(call)
+            self._failures = 0
+            outgoing: asyncio.Queue[stream_pb2.SessionRequest] = asyncio.Queue(MAX_QUEUED_FRAMES)
+            self._outgoing = outgoing
+            writer = asyncio.create_task(self._write(call, outgoing), name="session writer")
+            logger.info("session stands", extra={"boot_id": boot_id[:64], "held": sum(map(len, held.values()))})
+            self._listener.on_welcome(boot_id, held)
+            await self._listen(call, outgoing)
+        finally:
+            self._outgoing = None
+            if writer is not None:
+                writer.cancel()
+                with suppress(asyncio.CancelledError, grpc.aio.AioRpcError):
+                    await writer
+                self._listener.on_lost()
+            call.cancel()
+
+    async def _welcomed(self, call: Any) -> tuple[str, frames.HeldRuns]:
+        response = await call.read()
+        if response is grpc.aio.EOF:
+            # The status says why, as an AioRpcError; a good one without a Welcome is a server that does not keep the protocol.
+            await _raise_status(call)
+            raise ProtocolError("the session ended before Welcome")
+        if response.WhichOneof("event") != "welcome":
+            raise ProtocolError("the first response of a session must be Welcome")
+        return response.welcome.boot_id, frames.read_held(response.welcome.held)
+
+    async def _listen(self, call: Any, outgoing: asyncio.Queue[stream_pb2.SessionRequest]) -> None:
+        while True:
+            response = await call.read()
+            if response is grpc.aio.EOF:
+                await _raise_status(call)
+                return
+            if self._outgoing is not outgoing:
+                return
+            self._listener.on_response(response)
+
+    async def _write(self, call: Any, outgoing: asyncio.Queue[stream_pb2.SessionRequest]) -> None:
+        try:
+            while True:
+                await call.write(await outgoing.get())
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            return  # The reader sees the end too, and it is the one that tells.
+
+    def _log_failure(self, error: grpc.aio.AioRpcError) -> None:
+        fields = {"code": error.code().name, "error": (error.details() or "")[:256]}
+        if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+            logger.error(
+                "the Runtime Server does not offer executor.v1.RuntimeStream; this version of runtimed needs it, unary servers follow",
+                extra=fields,
+            )
+        else:
+            logger.warning("session with the Runtime Server is interrupted", extra=fields)
+
+
+async def _raise_status(call: Any) -> None:
+    code = await call.code()
+    if code is not grpc.StatusCode.OK:
+        raise grpc.aio.AioRpcError(code, await call.initial_metadata(), await call.trailing_metadata(), details=await call.details())
