@@ -39,7 +39,7 @@ class Kubectl:
         self.namespace = f"kubectl-{next(_numbers)}"
         self._program = [str(binaries_folder() / "kubectl"), f"--kubeconfig={server.kubeconfig}", f"--cache-dir={folder / 'cache'}"]
         self._env = {"HOME": str(folder), "PATH": os.environ["PATH"], "EDITOR": "false"}
-        self.ok("create", "namespace", self.namespace)
+        self.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}})
 
     def command(self, *arguments: str) -> list[str]:
         return [*self._program, f"--namespace={self.namespace}", *arguments]
@@ -118,6 +118,13 @@ def test_create_makes_what_a_file_says(kubectl: Kubectl) -> None:
     assert kubectl.create(run(), runtime(), config_map()).splitlines() == [
         "run.kruntimes.io/one created", "runtime.kruntimes.io/bash created", "configmap/one created",
     ]  # fmt: skip
+
+
+def test_create_namespace_by_its_name(kubectl: Kubectl) -> None:
+    """kubectl speaks protobuf here, and not JSON."""
+    name = f"{kubectl.namespace}-more"
+
+    assert kubectl.ok("create", "namespace", name) == f"namespace/{name} created\n"
 
 
 def test_create_with_a_generated_name(kubectl: Kubectl) -> None:
