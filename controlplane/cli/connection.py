@@ -130,8 +130,10 @@ def request_timeout_seconds(text: str | None) -> float:
 
 
 @asynccontextmanager
-async def connect(settings: ConnectionSettings) -> AsyncIterator[Session]:
+async def connect(settings: ConnectionSettings, *, spans_namespaces: bool = False) -> AsyncIterator[Session]:
     """Loads credentials, connects, and closes at the end."""
+    if settings.all_namespaces and not spans_namespaces:
+        raise UsageError("-A: this command works in one namespace; name it with -n")
     from controlplane.cli.version import VERSION
     from k8s.client import ApiClient, load_credentials
 

@@ -32,6 +32,10 @@ def exit_code_of(error: BaseException, *, is_verbose: bool) -> int:
         case click.Abort() | KeyboardInterrupt():
             console.note("Interrupted.")
             return INTERRUPTED
+        case click.exceptions.NoArgsIsHelpError():
+            # Its message is the help.
+            console.note(error.format_message())
+            return error.exit_code
         case click.UsageError():
             return _complain_about_usage(error)
         case click.ClickException():

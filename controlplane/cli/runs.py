@@ -31,8 +31,6 @@ names_argument = click.argument("words", metavar="NAME...", nargs=-1, required=T
 def get(ctx: click.Context, *, words: tuple[str, ...], output: Output, is_watching: bool) -> int:
     """Show Runs by NAME or run/NAME, Runtimes by runtime/NAME."""
     settings = settings_of(ctx)
-    if settings.all_namespaces:
-        raise UsageError("-A: an object has its name within one namespace; name that with -n")
     targets = parse_targets(words, default=RUN)
     if is_watching and len(targets) != 1:
         raise UsageError("--watch: name exactly one object, or use krt list --watch")
@@ -76,7 +74,7 @@ def list_runs(
     fields = ",".join(filter(None, [field_selector, runtime and f"spec.runtime={runtime}", phase and phase_selector(phase)]))
 
     async def show() -> None:
-        async with connect(settings) as session:
+        async with connect(settings, spans_namespaces=True) as session:
             namespace = None if settings.all_namespaces else session.namespace
             query = Query(RUN, namespace, label_selector=selector, field_selector=fields)
             await (watch if is_watching else list_once)(session, query, output=output)

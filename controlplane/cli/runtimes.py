@@ -30,7 +30,7 @@ def list_runtimes(ctx: click.Context, *, selector: str, field_selector: str, out
     settings = settings_of(ctx)
 
     async def show() -> None:
-        async with connect(settings) as session:
+        async with connect(settings, spans_namespaces=True) as session:
             namespace = None if settings.all_namespaces else session.namespace
             query = Query(RUNTIME, namespace, label_selector=selector, field_selector=field_selector)
             await (watch if is_watching else list_once)(session, query, output=output)

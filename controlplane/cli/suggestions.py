@@ -18,7 +18,7 @@ MAX_NAMES = 500
 
 def _names_of(kind: Kind, *, settings: ConnectionSettings, incomplete: str) -> list[str]:
     async def ask() -> list[str]:
-        async with connect(replace(settings, request_timeout=COMPLETION_TIMEOUT)) as session:
+        async with connect(replace(settings, request_timeout=COMPLETION_TIMEOUT), spans_namespaces=True) as session:
             listing = await session.client.list(kind.resource(), namespace=session.namespace)
             return [item["metadata"]["name"] for item in listing.items]
 
@@ -44,7 +44,7 @@ def namespace_names(*, settings: ConnectionSettings, incomplete: str) -> list[st
     async def ask() -> list[str]:
         from k8s.client import NAMESPACES
 
-        async with connect(replace(settings, request_timeout=COMPLETION_TIMEOUT)) as session:
+        async with connect(replace(settings, request_timeout=COMPLETION_TIMEOUT), spans_namespaces=True) as session:
             return [item["metadata"]["name"] for item in (await session.client.list(NAMESPACES)).items]
 
     names = _quietly(lambda: run_async(ask(), settings=settings, is_silent=True))

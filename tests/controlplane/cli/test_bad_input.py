@@ -58,7 +58,8 @@ def complaint(capfd: pytest.CaptureFixture[str], *arguments: str, code: int = 2)
         (("run", "--name", "n" * 254, "--", "x"), "metadata.name"),
         (("get",), "Missing argument 'NAME...'"),
         (("get", "pod/x"), "unknown type 'pod'; the types are run (rn), runtime (rt)"),
-        (("get", "-A", "x"), "-A: an object has its name within one namespace"),
+        (("get", "-A", "x"), "-A: this command works in one namespace; name it with -n"),
+        (("-A", "run", "--", "x"), "-A: this command works in one namespace"),
         (("get", "-w", "x", "y"), "--watch: name exactly one object"),
         (("list", "--phase", "Done"), "'Done' is not one of"),
         (("cancel", "rt/bash"), "runtime/bash is a Runtime; this command is for Runs"),
@@ -197,6 +198,14 @@ def test_kubectl_s_way_of_asking_for_details_works(capfd: pytest.CaptureFixture[
     assert run_krt(["version", flag]) == 0
     assert run_krt(["run", "--env", "A", "--", "x", flag]) == 2
     assert "Traceback" not in capfd.readouterr().err, "what comes after -- is not ours"
+
+
+@pytest.mark.parametrize("arguments", [(), ("runtime",)])
+def test_a_group_alone_shows_its_help_and_is_wrong_usage(capfd: pytest.CaptureFixture[str], arguments: tuple[str, ...]) -> None:
+    assert run_krt(arguments) == 2
+    stdout, stderr = capfd.readouterr()
+    assert stdout == ""
+    assert stderr.startswith("Usage: krt")
 
 
 def test_help_exists_for_every_command() -> None:
