@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from k8s.api.run import Run
-from tests.runtimed.rig import Cluster, Rig
+from k8s.client import RUNS
+from tests.cluster.embedded import EmbeddedApiServer
+from tests.runtimed.rig import NAMESPACE, Cluster, Rig
 
 pytestmark = pytest.mark.slow
 
@@ -30,3 +35,151 @@ async def test_a_run_succeeds_with_its_outputs_exit_code_and_ledger(cluster: Clu
     assert known[:4] == sorted(known[:4])
     await cluster.wait_until(lambda: not rig.left_of(run))
     assert sorted(rig.output_of(run)) == [("stderr", "oops"), ("stdout", "hello you")]
+
+
+async def test_a_failing_exit_code_ends_as_failed(cluster: Cluster) -> None:
+    run = await cluster.wait(await cluster.script("echo wrong >&2; exit 7"))
+    assert (run.phase, run.status.exit_code, run.status.attempt) == ("Failed", 7, 1)
+    assert condition(run, "Completed")[:2] == ("False", "RuntimeError")
+    assert condition(run, "Running")[:2] == ("False", "RuntimeError")
+
+
+async def test_a_signal_is_named_in_the_message(cluster: Cluster) -> None:
+    run = await cluster.wait(await cluster.script("kill -9 $$"))
+    assert (run.phase, run.status.exit_code) == ("Failed", 137)
+    assert "signal 9 (SIGKILL)" in run.status.message
+
+
+async def test_a_run_that_lasts_shows_running_and_a_short_one_only_its_end(cluster: Cluster, rig: Rig) -> None:
+    gate = rig.folder / "gate"
+    run = await cluster.script(f"until [ -e {gate} ]; do sleep 0.02; done")
+    shown = await cluster.wait(run, lambda run: run.phase == "Running")
+    assert condition(shown, "Running") == ("True", "Claimed", "claimed by runtimed")
+    assert shown.status.start_time is not None
+    gate.touch()
+    assert (await cluster.wait(run)).phase == "Succeeded"
+
+
+async def test_the_full_timeout_is_given_and_not_a_whole_second_more(cluster: Cluster) -> None:
+    run = await cluster.wait(await cluster.script("sleep 60", timeout="400ms"))
+    assert (run.phase, run.status.message) == ("Timeout", "timeout after 400ms")
+    timings = run.status.timings
+    assert timings is not None
+    assert timings.started is not None
+    assert timings.finished is not None
+    lasted = (timings.finished - timings.started).total_seconds()
+    assert 0.35 < lasted < 1.5
+
+
+async def test_cancel_kills_the_process_tree(cluster: Cluster, rig: Rig) -> None:
+    mark = rig.folder / "pid"
+    run = await cluster.script(f"sleep 300 & echo $! > {mark}; wait")
+    await cluster.wait_until(lambda: mark.exists() and mark.read_text().strip() != "")
+    await cluster.cancel(run)
+    run = await cluster.wait(run)
+    assert (run.phase, run.status.message) == ("Cancelled", "cancelled by user")
+    assert condition(run, "Completed")[:2] == ("False", "Cancelled")
+    await cluster.wait_until(lambda: not _is_alive(int(mark.read_text())))
+
+
+async def test_a_run_that_waits_for_a_slot_stays_scheduled_and_can_be_cancelled(api: EmbeddedApiServer) -> None:
+    with Rig(api, workers=1) as rig:
+        rig.start_server()
+        cluster = await Cluster.open(rig)
+        async with cluster.client:
+            await cluster.create_pod()
+            rig.start_runtimed()
+            gate = rig.folder / "gate"
+            first = await cluster.script(f"until [ -e {gate} ]; do sleep 0.02; done")
+            await cluster.wait(first, lambda run: run.phase == "Running")
+            cancelled = await cluster.script("true")
+            waiting = await cluster.script("true")
+            await cluster.cancel(cancelled)
+            assert (await cluster.wait(cancelled)).phase == "Cancelled"
+            assert (await cluster.get(waiting)).phase == "Scheduled"
+            gate.touch()
+            assert (await cluster.wait(first)).phase == "Succeeded"
+            assert (await cluster.wait(waiting)).phase == "Succeeded"
+
+
+async def test_retries_in_place_reuse_the_workspace_and_succeed_at_last(cluster: Cluster, rig: Rig) -> None:
+    policy = {"maxAttempts": 3, "backoff": "100ms"}
+    run = await cluster.script('echo x >> tries; echo "n=$(wc -l < tries)" > "$KRUNTIME_OUTPUTS"; [ $(wc -l < tries) = 3 ]', retryPolicy=policy)
+    run = await cluster.wait(run)
+    assert (run.phase, run.status.attempt, run.status.outputs) == ("Succeeded", 3, {"n": "3"})
+    assert run.status.exit_code == 0
+
+
+async def test_exhausted_retries_end_as_the_last_failure(cluster: Cluster) -> None:
+    run = await cluster.wait(await cluster.script("exit 3", retryPolicy={"maxAttempts": 2, "backoff": "50ms"}))
+    assert (run.phase, run.status.attempt, run.status.exit_code) == ("Failed", 2, 3)
+
+
+async def test_each_attempt_gets_the_full_timeout(cluster: Cluster) -> None:
+    text = '[ -e once ] && sleep 0.3 && exit 0; touch once; sleep 60'
+    run = await cluster.wait(await cluster.script(text, timeout="600ms", retryPolicy={"maxAttempts": 2, "backoff": "500ms"}))
+    assert (run.phase, run.status.attempt) == ("Succeeded", 2)
+
+
+async def test_deleting_a_run_kills_its_processes_and_removes_its_files(cluster: Cluster, rig: Rig) -> None:
+    mark = rig.folder / "pid"
+    run = await cluster.script(f"echo $$ > {mark}; sleep 300")
+    await cluster.wait_until(lambda: mark.exists() and mark.read_text().strip() != "")
+    await cluster.client.delete(RUNS, run.metadata.name, namespace=NAMESPACE)
+    await cluster.wait_until(lambda: not _is_alive(int(mark.read_text())))
+    await cluster.wait_until(lambda: not rig.left_of(run))
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason", "text"),
+    [
+        ({"source": {"repoURL": "https://git.example/x.git"}}, "PrepareSource", "prepare source: spec.source.repoURL: "),
+        (
+            {"env": [{"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]},
+            "PrepareSource",
+            "spec.env[0].valueFrom: the variable 'TOKEN' asks for secretKeyRef",
+        ),
+        ({"source": {"inline": "true"}, "timeout": "soon"}, "PrepareSource", "spec.timeout: 'soon' is not a duration"),
+        ({"source": {"inline": "echo nonsense >> $KRUNTIME_OUTPUTS"}}, "OutputsInvalid", "line 1"),
+        ({"source": {"inline": "mkfifo $KRUNTIME_OUTPUTS"}}, "OutputsInvalid", "not a regular file"),
+        ({"source": {"inline": "ln -s /etc/passwd $KRUNTIME_OUTPUTS"}}, "OutputsInvalid", "regular file"),
+        ({"source": {"inline": "truncate -s 1T $KRUNTIME_OUTPUTS"}}, "OutputsTooLarge", "over the limit"),
+        ({}, "PrepareSource", "no args or script provided"),
+    ],
+)
+async def test_bad_input_ends_as_failed_with_a_message_that_names_it(cluster: Cluster, spec: dict[str, Any], reason: str, text: str) -> None:
+    run = await cluster.wait(await cluster.bind(await cluster.create("bad", **spec)))
+    assert run.phase == "Failed"
+    assert condition(run, "Completed")[:2] == ("False", reason)
+    assert text in run.status.message
+    assert run.status.outputs == {}
+
+
+async def test_the_environment_is_the_runs_and_ours_wins_where_reserved(cluster: Cluster) -> None:
+    env = [{"name": "A", "value": "1"}, {"name": "KRUNTIME_OUTPUTS", "value": "/dev/null"}]
+    run = await cluster.wait(await cluster.script('echo "a=$A" >> "$KRUNTIME_OUTPUTS"', env=env))
+    assert run.status.outputs == {"a": "1"}
+
+
+async def test_output_is_logged_for_every_attempt_with_the_keys_in_order(cluster: Cluster, rig: Rig) -> None:
+    run = await cluster.wait(await cluster.script("printf 'a\\xff\\r\\n\\nlast'; exit 1", retryPolicy={"maxAttempts": 2, "backoff": "50ms"}))
+    assert rig.output_of(run) == [("stdout", "a�"), ("stdout", "last")] * 2
+    lines = [line for line in rig.log_lines() if line.get("run_uid") == run.uid]
+    assert list(lines[0]) == ["run_uid", "run_name", "namespace", "runtime", "pod", "stream", "message"]
+    ends = [line["attempt"] for line in rig.log_lines() if line.get("ended_run_uid") == run.uid]
+    assert ends == [1, 2]
+
+
+async def test_hundred_runs_at_once_all_end_well(cluster: Cluster, rig: Rig) -> None:
+    runs = [await cluster.script(f'echo "n={n}" >> "$KRUNTIME_OUTPUTS"') for n in range(100)]
+    ended = [await cluster.wait(run) for run in runs]
+    assert [run.status.outputs for run in ended] == [{"n": str(n)} for n in range(100)]
+    await cluster.wait_until(lambda: not list(rig.workspace.iterdir()))
+    await cluster.wait_until(lambda: [path.name for path in rig.state_dir.iterdir()] == ["node-boot-id"])
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
