@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from controlplane.local.apiserver import crds, kinds, metadata
+from controlplane.local.apiserver import crds, kinds, metadata, typed
 from controlplane.local.apiserver.definitions import Definition
 from controlplane.local.apiserver.paths import quoted
 from controlplane.local.apiserver.rules import Level, check_rules, compile_rules
@@ -137,6 +137,7 @@ def check_identity(document: Document, *, definition: Definition, namespace: str
         document["metadata"] = {}
     metadata.check_types(document["metadata"], kind=definition.kind, version=definition.version)
     _check_namespace(document["metadata"], definition=definition, namespace=namespace)
+    typed.check_types(document, resource=definition.resource)
 
 
 def _check_namespace(meta: Document, *, definition: Definition, namespace: str) -> None:
@@ -153,6 +154,8 @@ def drop_unknown(sent: Sent, *, schema: Schema | None) -> None:
     sent.unknown += metadata.prune_unknown(sent.document["metadata"])
     if schema is not None:
         sent.unknown += prune(sent.document, schema=schema)
+    else:
+        sent.document = metadata.without_nulls(sent.document)
     sent.unknown.sort()
 
 
@@ -271,6 +274,8 @@ def check(document: Document, *, admission: Admission, old: Mapping[str, Any] | 
     causes = metadata.check_metadata(meta, is_label_name=definition.resource in kinds.NAMED_BY_LABEL)
     if old is not None:
         causes += metadata.check_metadata_update(meta, old=old["metadata"])
+    if not definition.is_custom:
+        causes += typed.problems(document, resource=definition.resource, old=old)
     if definition.resource == crds.RESOURCE:
         causes += crds.problems(document)
     if admission.validator is not None:

@@ -47,8 +47,13 @@ def _prepare_pod(document: Document) -> None:
 
 
 def _prepare_replicated(document: Document) -> None:
-    document.setdefault("spec", {}).setdefault("replicas", 1)
-    document.pop("status", None)
+    spec = document.setdefault("spec", {})
+    spec.setdefault("replicas", 1)
+    if document["kind"] == "Deployment":
+        rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"}}
+        spec.setdefault("strategy", rolling)
+        spec.setdefault("revisionHistoryLimit", 10)
+        spec.setdefault("progressDeadlineSeconds", 600)
     document["status"] = {}
 
 
@@ -87,7 +92,9 @@ def prepare_create(resource: str, *, document: Document) -> None:
 
 
 def prepare_update(resource: str, *, document: Document, old: Document) -> None:
-    if resource == "secrets":
+    if resource in ("deployments.apps", "replicasets.apps"):
+        document.setdefault("spec", {}).setdefault("replicas", 1)
+    elif resource == "secrets":
         _prepare_secret(document)
     elif resource == "namespaces":
         # Only /finalize may change it, and that is the collector's way out.

@@ -114,7 +114,21 @@ def prune_unknown(meta: dict[str, Any]) -> list[str]:
     return [f"metadata.{name}" for name in unknown]
 
 
+def without_nulls(value: Any) -> Any:
+    """What Go's typed decoding leaves of an object: null is absence."""
+    if isinstance(value, dict):
+        return {key: without_nulls(below) for key, below in value.items() if below is not None}
+    if isinstance(value, list):
+        return [without_nulls(item) for item in value]
+    return value
+
+
 # --- rules: what validation refuses
+
+
+def is_label(text: str) -> bool:
+    """A DNS label, as container names are."""
+    return len(text) <= 63 and _LABEL.fullmatch(text) is not None
 
 
 def check_metadata(meta: Mapping[str, Any], *, is_label_name: bool) -> list[Cause]:

@@ -36,6 +36,8 @@ def apply_operations(document: dict[str, Any], *, operations: Any) -> Any:
     if not isinstance(operations, list):
         found = "object" if isinstance(operations, dict) else "string"
         raise bad_request(f"error decoding patch: json: cannot unmarshal {found} into Go value of type []handlers.jsonPatchOp")
+    if any(not isinstance(operation, dict) for operation in operations):
+        raise bad_request("error decoding patch: json: cannot unmarshal into Go value of type handlers.jsonPatchOp")
     if len(operations) > _OPERATIONS_LIMIT:
         message = f"The allowed maximum operations in a JSON patch is {_OPERATIONS_LIMIT}, got {len(operations)}"
         raise Refused(message, code=413, reason="RequestEntityTooLarge", details={})

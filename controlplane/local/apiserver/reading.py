@@ -19,6 +19,9 @@ from controlplane.local.apiserver.selectors import Selector, parse_selector
 from controlplane.local.apiserver.statuses import Refused, bad_request, gone, not_found
 from controlplane.local.apiserver.store import Compacted, Key, Store, Stored
 
+_NEWEST = 0
+"""In a continue token: go on in whatever state is current."""
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -68,7 +71,7 @@ class Reader:
         try:
             collection = self._store.snapshot(target.definition.resource, rv=rv)
         except Compacted as error:
-            raise self._expired(rv, was_continued=after is not None) from error
+            raise self._expired(rv, after=after) from error
         found = collection.scan(namespace=target.namespace, after=after)
         chosen = found if selector.is_empty else (stored for stored in found if stored.matches(selector))
         if not limit:
@@ -84,7 +87,10 @@ class Reader:
         """The resourceVersion to read at, and the key after which the page starts."""
         token = options.query.get("continue", "")
         if token:
-            return _decode_token(token)
+            if options.resource_version not in ("", "0"):
+                raise bad_request("specifying resource version is not allowed when using continue")
+            rv, after = _decode_token(token)
+            return (rv or self._store.rv), after
         given = parse_version(options.resource_version)
         self._check_reached(given)
         exact = options.version_match == "Exact" or (given and options.number("limit") and options.version_match != "NotOlderThan")
@@ -100,12 +106,15 @@ class Reader:
             text = f"Timeout: {message}: {rv}, current: {self._store.rv}"
             raise Refused(text, code=504, reason="Timeout", details=details, headers={"Retry-After": "1"})
 
-    def _expired(self, rv: int, *, was_continued: bool) -> Refused:
-        if was_continued:
-            return gone(
+    def _expired(self, rv: int, *, after: Key | None) -> Refused:
+        if after is not None:
+            message = (
                 "The provided continue parameter is too old to display a consistent list result. You can start a new list without the "
-                "continue parameter."
+                "continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with "
+                "the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the "
+                "first chunk was returned and now may show up in the list."
             )
+            return Refused(message, code=410, reason="Expired", meta={"continue": _encode_token(_NEWEST, key=after)})
         return gone(f"The resourceVersion for the provided list is too old: {rv} ({self._store.compacted})")
 
 

@@ -154,6 +154,9 @@ def _lacks(name: str, *, values: list[str]) -> Test:
 
 
 def _compares(name: str, *, operator: str, value: str) -> Test:
+    if not value.lstrip("-").isdigit():
+        raise _unparsable(f"values[0][{name}]: Invalid value: \"{value}\": for 'Gt', 'Lt' operators, the value must be an integer")
+
     def test(labels: Values) -> bool:
         try:
             ours, theirs = int(labels[name]), int(value)

@@ -90,7 +90,7 @@ class Server:
             _close(request)
             return web.Response()
         except web.HTTPRequestEntityTooLarge:
-            return _refuse(Refused(f"Request entity too large: limit is {BODY_LIMIT}", code=413, reason="RequestEntityTooLarge"))
+            return _refuse(_too_large())
         except Exception:
             _log.exception("a request failed", extra={"method": request.method, "path": request.path})
             return _refuse(
@@ -167,7 +167,7 @@ class Server:
             return await self._get(request, call=call, options=options)
         if call.verb == "list":
             return self._list(request, call=call, options=options)
-        body = await request.read()
+        body = await _read(request)
         try:
             return self._write(request, call=call, options=options, body=body)
         except Refused as refused:
@@ -229,6 +229,19 @@ class Server:
             return _respond(encode_list(page, definition=call.target.definition))
         include = options.query.get("includeObject", "Metadata")
         return _respond(tables.encode_page(page, definition=call.target.definition, form=form, include=include))
+
+
+def _too_large() -> Refused:
+    return Refused(f"Request entity too large: limit is {BODY_LIMIT}", code=413, reason="RequestEntityTooLarge")
+
+
+async def _read(request: web.BaseRequest) -> bytes:
+    """The body; a client that asks first whether to send it is answered (aiohttp does so for applications only)."""
+    if (request.content_length or 0) > BODY_LIMIT:
+        raise _too_large()
+    if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    return await request.read()
 
 
 def _in_form(request: web.BaseRequest, *, stored: Stored, call: Call, options: Options) -> bytes:

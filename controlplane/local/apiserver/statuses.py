@@ -35,6 +35,7 @@ class Refused(Exception):
         reason: str = "",
         details: dict[str, Any] | None = None,
         headers: dict[str, str] | None = None,
+        meta: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -42,12 +43,13 @@ class Refused(Exception):
         self.reason = reason
         self.details = details
         self.headers = headers or {}
+        self.meta = meta or {}
 
     def as_json(self) -> dict[str, Any]:
         status: dict[str, Any] = {
             "kind": "Status",
             "apiVersion": "v1",
-            "metadata": {},
+            "metadata": self.meta,
             "status": "Failure",
             "message": self.message,
         }

@@ -119,8 +119,9 @@ class Store:
         self._history: deque[Event] = deque()
         self._snapshots: OrderedDict[tuple[str, int], Collection] = OrderedDict()
         self.on_event: list[Callable[[Event], None]] = []
-        self.compacted = database.compacted()
-        self.rv = max(self.compacted, 1)
+        # The first write takes 2: resourceVersion 1 is what can be asked for before any, and 0 means "any".
+        self.compacted = max(database.compacted(), 1)
+        self.rv = self.compacted
         self.writes_total = 0
 
     # --- reading

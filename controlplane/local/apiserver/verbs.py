@@ -149,6 +149,9 @@ class Verbs:
         if media_type == patches.APPLY:
             return self._apply(target, body=body, before=before, options=options, is_dry_run=is_dry_run)
         _check_patch_type(media_type, definition=definition)
+        if "force" in options.query:
+            cause = Cause("FieldValueForbidden", "Forbidden: may not be specified for non-apply patch", "force")
+            raise invalid_options("PatchOptions", cause=cause)
         patch = _decode_patch(body)
         if before is None:
             raise not_found(target.name, group=definition.group, plural=definition.plural)

@@ -42,6 +42,8 @@ class Watcher:
     namespace: str
     selector: Selector
     rv: int
+    told: int = 0
+    """The newest version that the client knows of, by an event or a bookmark."""
     user_agent: str = ""
     render: Render | None = None
     tamper: Tamper | None = None
@@ -58,6 +60,7 @@ class Watcher:
         self.rv = event.rv
         kind = self._kind(event)
         if kind:
+            self.told = event.rv
             self.push(event.line(kind))
 
     def _kind(self, event: Event) -> str:
@@ -134,7 +137,7 @@ class Hub:
             watcher.push(b'{"type":"ERROR","object":%b}\n' % status)
             watcher.close()
             return
-        watcher.rv = rv
+        watcher.rv = watcher.told = rv
         for event in missed:
             if event.resource == watcher.definition.resource:
                 watcher.offer(event)
@@ -145,7 +148,7 @@ class Hub:
         for stored in self._store.collection(watcher.definition.resource).scan(namespace=watcher.namespace):
             if stored.matches(watcher.selector):
                 watcher.push(b'{"type":"ADDED","object":%b}\n' % stored.body)
-        watcher.rv = self._store.rv
+        watcher.rv = watcher.told = self._store.rv
         if says_when_complete:
             watcher.push(self.bookmark(watcher, marks_initial_end=True))
         self.add(watcher)
@@ -158,6 +161,12 @@ class Hub:
         definition = watcher.definition
         body = {"kind": definition.kind, "apiVersion": definition.group_version, "metadata": meta}
         return msgspec.json.encode({"type": "BOOKMARK", "object": body}) + b"\n"
+
+    def _mark(self, watcher: Watcher, *, is_due: bool) -> None:
+        """A bookmark, if it tells the client anything new."""
+        if is_due and watcher.told < self._store.rv:
+            watcher.told = self._store.rv
+            watcher.push(self.bookmark(watcher))
 
     # --- how it goes on
 
@@ -175,12 +184,23 @@ class Hub:
                 if watcher.is_closed or loop.time() >= deadline:
                     return
                 watcher.wake.clear()
-                pause = min(deadline - loop.time(), bookmark_seconds or timeout_seconds)
+                next_mark = _next_bookmark(loop.time(), deadline=deadline, pause=bookmark_seconds)
                 try:
-                    async with asyncio.timeout(pause):
+                    async with asyncio.timeout_at(next_mark):
                         await watcher.wake.wait()
                 except TimeoutError:
-                    if bookmark_seconds and loop.time() < deadline:
-                        watcher.push(self.bookmark(watcher))
+                    self._mark(watcher, is_due=next_mark < deadline)
         finally:
             self.remove(watcher)
+
+
+_LAST_BOOKMARK_SECONDS = 2.0
+"""Before the end of a watch, so that the next one starts from near its end; as the real server."""
+
+
+def _next_bookmark(now: float, *, deadline: float, pause: float) -> float:
+    """When to look again: the next bookmark, or the deadline when none is due before it. `pause` 0 means no bookmarks."""
+    if not pause:
+        return deadline
+    last = deadline - _LAST_BOOKMARK_SECONDS
+    return min(now + pause, last) if now < last else deadline
