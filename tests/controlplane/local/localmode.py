@@ -28,6 +28,8 @@ class LocalMode:
 
     def __init__(self) -> None:
         self.state = StateFolder(Path(tempfile.mkdtemp(prefix="krt-local-")))
+        self.first_up: Result | None = None
+        """What `krt local up` said, where a fixture has called it."""
         self.environment = {
             **os.environ,
             "KRUNTIMES_HOME": str(self.state.root),
