@@ -21,7 +21,9 @@ def condition(run: Run, type_: str) -> tuple[str, str, str]:
 
 
 async def test_a_run_succeeds_with_its_outputs_exit_code_and_ledger(cluster: Cluster, rig: Rig) -> None:
-    run = await cluster.script('echo "hello $1"; echo oops >&2; echo "total=$((1+2))" >> "$KRUNTIME_OUTPUTS"', mode={"task": {"args": ["you"]}})
+    run = await cluster.script(
+        'echo "hello $1"; echo oops >&2; echo "total=$((1+2))" >> "$KRUNTIME_OUTPUTS"', mode={"task": {"args": ["you"]}}
+    )
     run = await cluster.wait(run)
     assert (run.phase, run.status.message, run.status.outputs) == ("Succeeded", "execution completed", {"total": "3"})
     assert (run.status.exit_code, run.status.attempt) == (0, 1)
@@ -29,7 +31,15 @@ async def test_a_run_succeeds_with_its_outputs_exit_code_and_ledger(cluster: Clu
     assert condition(run, "Completed") == ("True", "RunCompleted", "Completed successfully")
     timings = run.status.timings
     assert timings is not None
-    steps = [timings.observed, timings.assigned, timings.received, timings.started, timings.first_output, timings.finished, timings.recorded]
+    steps = [
+        timings.observed,
+        timings.assigned,
+        timings.received,
+        timings.started,
+        timings.first_output,
+        timings.finished,
+        timings.recorded,
+    ]
     known = [step for step in steps if step is not None]
     assert len(known) == 7
     assert known[:4] == sorted(known[:4])
@@ -104,7 +114,9 @@ async def test_a_run_that_waits_for_a_slot_stays_scheduled_and_can_be_cancelled(
 
 async def test_retries_in_place_reuse_the_workspace_and_succeed_at_last(cluster: Cluster, rig: Rig) -> None:
     policy = {"maxAttempts": 3, "backoff": "100ms"}
-    run = await cluster.script('echo x >> tries; echo "n=$(wc -l < tries)" > "$KRUNTIME_OUTPUTS"; [ $(wc -l < tries) = 3 ]', retryPolicy=policy)
+    run = await cluster.script(
+        'echo x >> tries; echo "n=$(wc -l < tries)" > "$KRUNTIME_OUTPUTS"; [ $(wc -l < tries) = 3 ]', retryPolicy=policy
+    )
     run = await cluster.wait(run)
     assert (run.phase, run.status.attempt, run.status.outputs) == ("Succeeded", 3, {"n": "3"})
     assert run.status.exit_code == 0
@@ -116,7 +128,7 @@ async def test_exhausted_retries_end_as_the_last_failure(cluster: Cluster) -> No
 
 
 async def test_each_attempt_gets_the_full_timeout(cluster: Cluster) -> None:
-    text = '[ -e once ] && sleep 0.3 && exit 0; touch once; sleep 60'
+    text = "[ -e once ] && sleep 0.3 && exit 0; touch once; sleep 60"
     run = await cluster.wait(await cluster.script(text, timeout="600ms", retryPolicy={"maxAttempts": 2, "backoff": "500ms"}))
     assert (run.phase, run.status.attempt) == ("Succeeded", 2)
 
@@ -147,7 +159,9 @@ async def test_deleting_a_run_kills_its_processes_and_removes_its_files(cluster:
         ({}, "PrepareSource", "no args or script provided"),
     ],
 )
-async def test_bad_input_ends_as_failed_with_a_message_that_names_it(cluster: Cluster, spec: dict[str, Any], reason: str, text: str) -> None:
+async def test_bad_input_ends_as_failed_with_a_message_that_names_it(
+    cluster: Cluster, spec: dict[str, Any], reason: str, text: str
+) -> None:
     run = await cluster.wait(await cluster.bind(await cluster.create("bad", **spec)))
     assert run.phase == "Failed"
     assert condition(run, "Completed")[:2] == ("False", reason)
@@ -162,7 +176,9 @@ async def test_the_environment_is_the_runs_and_ours_wins_where_reserved(cluster:
 
 
 async def test_output_is_logged_for_every_attempt_with_the_keys_in_order(cluster: Cluster, rig: Rig) -> None:
-    run = await cluster.wait(await cluster.script("printf 'a\\xff\\r\\n\\nlast'; exit 1", retryPolicy={"maxAttempts": 2, "backoff": "50ms"}))
+    run = await cluster.wait(
+        await cluster.script("printf 'a\\xff\\r\\n\\nlast'; exit 1", retryPolicy={"maxAttempts": 2, "backoff": "50ms"})
+    )
     assert rig.output_of(run) == [("stdout", "a�"), ("stdout", "last")] * 2
     lines = [line for line in rig.log_lines() if line.get("run_uid") == run.uid]
     assert list(lines[0]) == ["run_uid", "run_name", "namespace", "runtime", "pod", "stream", "message"]
