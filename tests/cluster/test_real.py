@@ -16,7 +16,7 @@ from tests.cluster.binaries import BinariesMissing, binaries_are_required, binar
 from tests.cluster.processes import ServerFailed
 from tests.cluster.real import RealApiServer
 from tests.contract.http import CONFIG_MAPS, DEPLOYMENTS, EVENTS, LEASES, MERGE, PODS, RUNS, RUNTIMES, STRATEGIC, Api
-from tests.contract.objects import config_map, deployment, pod, run, runtime
+from tests.contract.objects import deployment, pod, run, runtime
 
 pytestmark = [pytest.mark.kube, pytest.mark.slow]
 
