@@ -21,6 +21,7 @@ from servers.supervisor import linux, process_tree, wire
 from servers.supervisor.child import exec_main
 from servers.supervisor.spec import StartSpec, parse_grace
 from servers.supervisor.waking import ChildSignal
+from servers.supervisor.wire import RECORD_BYTES
 
 _RESCAN_SECONDS = 0.05
 """While killing only: /proc may hide a process during a scan, and then no signal would ever tell. Not how ends are noticed."""
@@ -41,13 +42,13 @@ def keep(spec: StartSpec, *, control: socket.socket, stdio: tuple[int, int, int]
             signal.signal(number, signal.SIG_IGN)
         main_pid, failure = _start_main(spec, stdio=stdio)
         if failure:
-            os.waitpid(main_pid, 0)
+            _kill_everything()
             control.send(wire.encode_payload({"op": "refused", "id": spec.ticket, "message": failure}))
         else:
             control.send(wire.encode_payload({"op": "started", "id": spec.ticket, "pid": main_pid, "micros": _now_micros()}))
             _Keeper(spec.ticket, main_pid=main_pid, control=control, child_signal=child_signal).run()
-    except ConnectionError:
-        # The supervisor died while we started: main goes with us (PDEATHSIG), what it left behind goes here.
+    except OSError:
+        # Only the control socket fails here: the supervisor died, and nobody is listening any more.
         _kill_everything()
     except BaseException:
         sys.excepthook(*sys.exc_info())
@@ -59,9 +60,12 @@ def keep(spec: StartSpec, *, control: socket.socket, stdio: tuple[int, int, int]
 
 def _start_main(spec: StartSpec, *, stdio: tuple[int, int, int]) -> tuple[int, str]:
     """The PID and what went wrong, "" if exec succeeded."""
-    report_read, report_write = os.pipe()
     keeper_pid = os.getpid()
-    pid = os.fork()
+    try:
+        report_read, report_write = os.pipe()
+        pid = os.fork()
+    except OSError as error:
+        return 0, f"cannot start the process: {os.strerror(error.errno or 0)}"
     if pid == 0:
         exec_main(spec, keeper_pid=keeper_pid, stdio=stdio, report_fd=report_write)
     for fd in (report_write, *stdio):
@@ -142,8 +146,8 @@ class _Keeper:
     def _take_order(self) -> bool:
         """The only order is to stop. False: there will be no more of them."""
         try:
-            order = self._control.recv(4096)
-        except ConnectionError:
+            order = self._control.recv(RECORD_BYTES)
+        except OSError:
             order = b""
         if not order:
             self._is_abandoned = True
@@ -174,7 +178,7 @@ class _Keeper:
 
 
 def _kill_everything() -> None:
-    """Until nothing is left, whatever it takes; nobody is listening any more."""
+    """Until nothing is left, whatever it takes."""
     while True:
         process_tree.kill(process_tree.descendants_of([os.getpid()]))
         try:

@@ -19,7 +19,7 @@ from servers.supervisor.channel import Channel, OutputFds, close_fds
 from servers.supervisor.launching import launch
 from servers.supervisor.spec import parse_grace, parse_start, ticket_of
 from servers.supervisor.waking import ChildSignal
-from servers.supervisor.wire import BadMessage, FrameTooLarge, Message
+from servers.supervisor.wire import RECORD_BYTES, BadMessage, FrameTooLarge, Message
 
 _UNSENT_LIMIT_BYTES = 1024 * 1024
 """The server does not read: no more orders are taken from it until it does."""
@@ -146,7 +146,7 @@ class Supervisor:
     def _listen(self, kept: _Kept) -> None:
         while kept.control.fileno() >= 0:
             try:
-                payload = kept.control.recv(4096)
+                payload = kept.control.recv(RECORD_BYTES)
             except BlockingIOError:
                 return
             except OSError:

@@ -15,6 +15,9 @@ from typing import Any
 FRAME_LIMIT_BYTES = 32 * 1024 * 1024
 """A gRPC message is at most 4 MiB; JSON makes at most six bytes of one, and then there is the key of the environment."""
 
+RECORD_BYTES = 64 * 1024
+"""What keeper and supervisor read at once; a record that is cut is lost. The largest is `refused`: 1 KiB of text, escaped."""
+
 _LENGTH = struct.Struct("!I")
 
 Message = dict[str, Any]

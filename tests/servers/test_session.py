@@ -115,7 +115,7 @@ async def test_fifty_at_once_all_end_with_their_own_output(session: Session) -> 
 
 
 async def test_output_comes_while_the_attempt_runs(session: Session) -> None:
-    run_uid = await session.execute("echo first; trap 'echo last; exit 0' TERM; while :; do sleep 100 & wait; done")
+    run_uid = await session.execute("trap 'echo last; exit 0' TERM; echo first; while :; do sleep 100 & wait; done")
     heard = await session.until_printed(run_uid, b"first\n")
     assert heard.exited is None
     await session.cancel(run_uid)
@@ -140,7 +140,7 @@ async def test_attach_sends_from_the_offsets_on_and_then_the_end(session: Sessio
 
 async def test_a_new_session_is_told_what_is_held_and_its_end(own_server: ServerProcess) -> None:
     async with open_session(own_server.port) as first:
-        running = await first.execute("echo ready; trap 'echo late; exit 7' TERM; while :; do sleep 100 & wait; done")
+        running = await first.execute("trap 'echo late; exit 7' TERM; echo ready; while :; do sleep 100 & wait; done")
         ended = await first.execute("exit 5")
         await first.until_printed(running, b"ready\n")
         await first.until_exited(ended)

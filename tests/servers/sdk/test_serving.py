@@ -111,6 +111,7 @@ async def test_logs_are_json_lines_without_payload(own_session: Session, own_ser
     own_server.process.terminate()
     own_server.process.wait(timeout=5)
     text = own_server.log.read_text()
+    assert "Traceback" not in text, text
     entries = [json.loads(line) for line in text.splitlines()]
     assert {"supervisor started", "serving", "supervisor died"} <= {entry["message"] for entry in entries}
     assert all({"time", "level", "logger", "message"} <= set(entry) for entry in entries)

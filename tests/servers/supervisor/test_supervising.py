@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -18,10 +19,11 @@ import pytest
 
 from servers.supervisor import process_tree, wire
 from servers.supervisor.channel import Channel, OutputFds
-from tests.servers.processes import REPO, is_alive, wait_until_gone
+from tests.servers.processes import REPO, is_alive, wait_until, wait_until_gone
 
 BOOTSTRAP = "import sys; sys.path.append(sys.argv[1]); from servers.supervisor.__main__ import main; main(int(sys.argv[2]))"
 DEADLINE_SECONDS = 10.0
+tickets = itertools.count(1000)
 
 
 class Harness:
@@ -76,6 +78,10 @@ def supervisor() -> Iterator[Harness]:
     process.wait(timeout=DEADLINE_SECONDS)
 
 
+def open_fds(supervisor: Harness) -> list[str]:
+    return sorted(os.listdir(f"/proc/{supervisor.pid}/fd"))
+
+
 def read_all(fds: OutputFds) -> tuple[bytes, bytes]:
     contents = []
     for fd in fds:
@@ -101,6 +107,8 @@ def test_a_start_is_started_and_ended_with_status_usage_and_output(supervisor: H
     ("fields", "text"),
     [
         ({"cwd": "/nonexistent/ü"}, "working directory /nonexistent/ü: No such file or directory"),
+        ({"cwd": "/" + "\x01" * 4000}, "working directory /"),
+        ({"cwd": "/" + "ü" * 2500}, "working directory /"),
         ({"executable": "/nonexistent"}, "/nonexistent: command not found"),
         ({"executable": "/etc/passwd"}, "/etc/passwd: Permission denied"),
         ({"argv": ["bash", "-c", "x" * 200_000]}, "E2BIG"),
@@ -128,7 +136,7 @@ def test_what_cannot_be_started_is_refused_with_its_reason(supervisor: Harness, 
 
 
 def assert_still_works(supervisor: Harness) -> None:
-    supervisor.start(999, "echo works")
+    supervisor.start(next(tickets), "echo works")
     _, fds = supervisor.hear_started()
     assert supervisor.hear()["op"] == "ended"
     assert read_all(fds)[0] == b"works\n"
@@ -195,14 +203,15 @@ def test_a_length_that_cannot_be_meant_ends_it_and_everything(supervisor: Harnes
 
 def test_descriptors_sent_to_it_are_not_kept(supervisor: Harness) -> None:
     assert_still_works(supervisor)
-    before = len(os.listdir(f"/proc/{supervisor.pid}/fd"))
+    assert wait_until(lambda: not process_tree.children_of(supervisor.pid), seconds=2)
+    before = open_fds(supervisor)
     read_end, write_end = os.pipe()
     payload = b"{}"
     supervisor.socket.setblocking(True)
     socket.send_fds(supervisor.socket, [struct.pack("!I", len(payload)) + payload], [write_end])
     os.close(write_end)
     assert supervisor.hear()["op"] == "refused"
-    assert len(os.listdir(f"/proc/{supervisor.pid}/fd")) == before
+    assert wait_until(lambda: open_fds(supervisor) == before, seconds=2)
     with open(read_end, "rb") as pipe:
         assert pipe.read() == b""
 
@@ -226,10 +235,11 @@ def test_a_server_that_does_not_read_for_a_while_misses_nothing(supervisor: Harn
 
 def test_no_descriptor_stays_behind_an_attempt(supervisor: Harness) -> None:
     assert_still_works(supervisor)
-    before = sorted(os.listdir(f"/proc/{supervisor.pid}/fd"))
+    assert wait_until(lambda: not process_tree.children_of(supervisor.pid), seconds=2)
+    before = open_fds(supervisor)
     for _ in range(5):
         assert_still_works(supervisor)
-    assert sorted(os.listdir(f"/proc/{supervisor.pid}/fd")) == before
+    assert wait_until(lambda: open_fds(supervisor) == before, seconds=2)
 
 
 def test_it_ends_with_all_it_started_when_the_server_is_gone(supervisor: Harness) -> None:
