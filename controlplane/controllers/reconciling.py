@@ -13,7 +13,20 @@ from typing import Any, Generic, TypeVar
 
 from controlplane.controllers.key_queue import KeyQueue
 from k8s.api.errors import KrtError
-from k8s.client import REAL_PACE, ApiClient, Backoff, Cache, Change, Pace, Resource, list_and_watch, message_of
+from k8s.client import (
+    REAL_PACE,
+    ApiClient,
+    Backoff,
+    Cache,
+    Change,
+    Deleted,
+    Listed,
+    Notice,
+    Pace,
+    Resource,
+    list_and_watch,
+    message_of,
+)
 from k8s.manager import Tasks
 
 logger = logging.getLogger(__name__)
@@ -117,12 +130,15 @@ class Informer(Generic[T]):
         resource: Resource[T],
         *,
         told: Callable[[Change[T]], None],
+        keeps: Callable[[T], bool] = lambda _: True,
         label_selector: str = "",
         field_selector: str = "",
     ) -> None:
+        """What `keeps` does not hold for is as good as gone: neither remembered nor told of."""
         self.cache: Cache[T] = Cache()
         self.is_complete = asyncio.Event()
         self._told = told
+        self._keeps = keeps
         self._watch = list_and_watch(client, resource, label_selector=label_selector, field_selector=field_selector)
         self.name = f"follow {resource.plural}"
 
@@ -130,10 +146,15 @@ class Informer(Generic[T]):
         """Until cancelled."""
         async with aclosing(self._watch) as notices:
             async for notice in notices:
-                for change in self.cache.feed(notice):
+                for change in self.cache.feed(self._selected(notice)):
                     self._told(change)
                 if self.cache.is_synced:
                     self.is_complete.set()
+
+    def _selected(self, notice: Notice[T]) -> Notice[T]:
+        if isinstance(notice, Listed):
+            return Listed([item for item in notice.items if self._keeps(item)], notice.resource_version)
+        return notice if isinstance(notice, Deleted) or self._keeps(notice.object) else Deleted(notice.object)
 
 
 async def run_together(reconciler: Reconciler, informers: Sequence[Informer[Any]]) -> None:

@@ -27,7 +27,7 @@ class FinishedRunCollector:
     def __init__(self, client: ApiClient, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._client = client
         self._now = now
-        self._runs = Informer(client, RUNS, told=self._run_changed, field_selector=FINISHED_SELECTOR)
+        self._runs = Informer(client, RUNS, told=self._run_changed, keeps=_has_expiry, field_selector=FINISHED_SELECTOR)
         self._reconciler = Reconciler("ttl", self.reconcile, keys=lambda: [run.uid for run in self._runs.cache])
 
     async def run(self) -> None:
@@ -35,7 +35,7 @@ class FinishedRunCollector:
         await run_together(self._reconciler, [self._runs])
 
     def _run_changed(self, change: Change[Run]) -> None:
-        if change.new is not None and expiry_of(change.new) is not None:
+        if change.new is not None:
             self._reconciler.add(change.new.uid)
 
     async def reconcile(self, key: str) -> float | None:
@@ -64,6 +64,10 @@ class FinishedRunCollector:
         except Conflict:
             return  # it has changed: that is an event, and wakes us again
         logger.info("finished run is deleted", extra={"run": run.key, "uid": run.uid})
+
+
+def _has_expiry(run: Run) -> bool:
+    return expiry_of(run) is not None
 
 
 def expiry_of(run: Run) -> datetime | None:

@@ -151,8 +151,16 @@ def test_the_runtime_itself_is_not_changed() -> None:
 
 
 def test_what_the_api_server_fills_in_is_no_reason_to_write_again() -> None:
-    desired: dict[str, Any] = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d", "labels": {"a": "b"}}, "spec": {"cpu": "1000m"}}
-    live: dict[str, Any] = {"metadata": {"name": "d", "uid": "u", "generation": 4, "labels": {"a": "b", "c": "d"}}, "spec": {"cpu": "1", "filled": "in"}}
+    desired: dict[str, Any] = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "d", "labels": {"a": "b"}},
+        "spec": {"cpu": "1000m"},
+    }
+    live: dict[str, Any] = {
+        "metadata": {"name": "d", "uid": "u", "generation": 4, "labels": {"a": "b", "c": "d"}},
+        "spec": {"cpu": "1", "filled": "in"},
+    }
     applied = Applied(digest="x", uid="u", generation=4)
     assert not needs_apply(desired, digest="x", live=live, applied=applied)
     assert needs_apply(desired, digest="y", live=live, applied=applied)
