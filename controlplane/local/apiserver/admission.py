@@ -159,6 +159,12 @@ def drop_unknown(sent: Sent, *, schema: Schema | None) -> None:
     sent.unknown.sort()
 
 
+def keep_to_status(document: Document) -> None:
+    """What a status write of a custom resource says of anything but the status does not count: it is not even looked at."""
+    for key in [key for key in document if key not in ("apiVersion", "kind", "metadata", "status")]:
+        del document[key]
+
+
 def report_unknown(sent: Sent, *, definition: Definition, validation: str) -> list[str]:
     """Warnings under Warn; 400 under Strict."""
     problems = [f'duplicate field "{name}"' for name in sent.duplicates] + [f'unknown field "{name}"' for name in sent.unknown]
@@ -230,10 +236,21 @@ def prepare_update(document: Document, *, old: Document, definition: Definition,
             meta[name] = before[name]
     meta.pop("selfLink", None)
     if definition.schema is not None:
-        fill_in_defaults(document, schema=definition.schema)
+        _fill_in_changed(document, schema=definition.schema, subresource=subresource)
     kinds.prepare_update(definition.resource, document=document, old=old)
     _count_generation(document, old=old, definition=definition)
     return document
+
+
+def _fill_in_changed(document: Document, *, schema: Schema, subresource: str) -> None:
+    """Of a status write only the status: the rest is stored already, with its defaults."""
+    if subresource != "status":
+        fill_in_defaults(document, schema=schema)
+        return
+    part = {"status": document.pop("status")} if "status" in document else {}
+    fill_in_defaults(part, schema=schema)
+    if "status" in part:
+        document["status"] = part["status"]
 
 
 def _with_status_of(document: Document, *, old: Document, definition: Definition) -> Document:
@@ -291,7 +308,7 @@ def _rule_causes(
 ) -> list[Cause]:
     if any(cause.reason in BLOCKING for cause in known):
         return [_SKIPPED]
-    return check_rules(rules, document=document, old=old, is_ascii=msgspec.json.encode(document).isascii())
+    return check_rules(rules, document=document, old=old)
 
 
 def finalizer_warnings(document: Document) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import jsonpatch
@@ -42,9 +43,8 @@ def apply_operations(document: dict[str, Any], *, operations: Any) -> Any:
         message = f"The allowed maximum operations in a JSON patch is {_OPERATIONS_LIMIT}, got {len(operations)}"
         raise Refused(message, code=413, reason="RequestEntityTooLarge", details={})
     try:
-        for operation in operations:
-            if not _is_null_test_of_absent(document, operation=operation):
-                document = jsonpatch.apply_patch(document, [_forgiven(document, operation=operation)], in_place=True)
+        for batch in _batches(operations):
+            document = _apply_batch(document, batch=batch)
     except (
         jsonpatch.JsonPatchException,
         jsonpointer.JsonPointerException,
@@ -57,6 +57,26 @@ def apply_operations(document: dict[str, Any], *, operations: Any) -> Any:
         # The real server's words; the library's own would name paths only.
         raise Refused("the server rejected our request due to an error in our request", code=422, reason="Invalid", details={}) from error
     return document
+
+
+def _batches(operations: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Operations in which Go and the RFC may differ stand alone: what they mean depends on what those before them did."""
+    batch: list[dict[str, Any]] = []
+    for operation in operations:
+        if operation.get("op") == "replace" or (operation.get("op") == "test" and operation.get("value", 0) is None):
+            yield from (batch, [operation])
+            batch = []
+        else:
+            batch.append(operation)
+    yield batch
+
+
+def _apply_batch(document: Any, *, batch: list[dict[str, Any]]) -> Any:
+    if len(batch) == 1:
+        if _is_null_test_of_absent(document, operation=batch[0]):
+            return document
+        batch = [_forgiven(document, operation=batch[0])]
+    return jsonpatch.JsonPatch(batch).apply(document, in_place=True) if batch else document
 
 
 def _is_null_test_of_absent(document: Any, *, operation: Any) -> bool:

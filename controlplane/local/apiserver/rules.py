@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import cel
+import msgspec
 from cel.stdlib import add_stdlib_to_context
 
+from controlplane.local.apiserver.cel_names import renamed
 from controlplane.local.apiserver.paths import field_path
 from controlplane.local.apiserver.schema import Node
 from controlplane.local.apiserver.statuses import Cause
@@ -71,6 +73,10 @@ class Level:
     node: Node = field(default_factory=Node)
     renames: bool = False
     """Whether a rule names a field in the escaped form."""
+    compares: bool = False
+    """Whether a rule here or below looks at oldSelf for more than equality: those are due on unchanged values too."""
+    passed: set[bytes] = field(default_factory=set)
+    """Unchanged values, encoded, that have passed those rules: a status write would otherwise convert the same spec each time."""
 
 
 def compile_rules(node: Node) -> Level | None:
@@ -83,7 +89,13 @@ def compile_rules(node: Node) -> Level | None:
             level.properties[name] = compiled
     level.values = compile_rules(node.values) if node.values is not None else None
     level.items = compile_rules(node.items) if node.items is not None else None
-    return level if level.rules or level.properties or level.values or level.items else None
+    children = [child for child in (*level.properties.values(), level.values, level.items) if child is not None]
+    level.compares = any(_compares(rule) for rule in rules) or any(child.compares for child in children)
+    return level if rules or children else None
+
+
+def _compares(rule: Rule) -> bool:
+    return rule.needs_old and not rule.is_immutability
 
 
 def _compile(rule: Mapping[str, Any]) -> Rule:
@@ -126,23 +138,48 @@ class _Pair:
     value: Any
     old: Any
     steps: Steps
-    is_ascii: bool
+
+    @property
+    def is_unchanged(self) -> bool:
+        return self.value is self.old or (self.old is not None and bool(self.value == self.old))
 
 
-def check_rules(level: Level, *, document: Mapping[str, Any], old: Mapping[str, Any] | None, is_ascii: bool) -> list[Cause]:
-    """All broken rules. `is_ascii` says that the document's texts are, which makes size() cheap."""
-    return list(_check(level, pair=_Pair(document, old, (), is_ascii)))
+def check_rules(level: Level, *, document: Mapping[str, Any], old: Mapping[str, Any] | None) -> list[Cause]:
+    """All broken rules."""
+    return list(_check(level, pair=_Pair(document, old, ())))
 
 
 def _check(level: Level, *, pair: _Pair) -> Iterator[Cause]:
-    is_unchanged = pair.old is not None and bool(pair.value == pair.old)
-    due = [rule for rule in level.rules if (pair.old is not None if rule.needs_old else not is_unchanged)]
+    is_unchanged = pair.is_unchanged
+    if is_unchanged and not level.compares:
+        return
     if is_unchanged:
-        due = [rule for rule in due if not rule.is_immutability]
-    if due:
-        yield from _evaluate(due, pair=pair, level=level)
+        due = [rule for rule in level.rules if _compares(rule)]
+        yield from _evaluate_unchanged(due, pair=pair, level=level)
+    else:
+        due = [rule for rule in level.rules if pair.old is not None or not rule.needs_old]
+        if due:
+            yield from _evaluate(due, pair=pair, level=level)
     for below, child in _descend(level, pair=pair):
         yield from _check(below, pair=child)
+
+
+_PASSED_LIMIT = 4096
+_PASSED_BYTES = 4096
+
+
+def _evaluate_unchanged(rules: list[Rule], *, pair: _Pair, level: Level) -> Iterator[Cause]:
+    if not rules:
+        return
+    encoded = msgspec.json.encode(pair.value)
+    if encoded in level.passed:
+        return
+    causes = list(_evaluate(rules, pair=pair, level=level))
+    if not causes and len(encoded) <= _PASSED_BYTES:
+        if len(level.passed) >= _PASSED_LIMIT:
+            level.passed.clear()
+        level.passed.add(encoded)
+    yield from causes
 
 
 def _descend(level: Level, *, pair: _Pair) -> Iterator[tuple[Level, _Pair]]:
@@ -152,11 +189,11 @@ def _descend(level: Level, *, pair: _Pair) -> Iterator[tuple[Level, _Pair]]:
         for key, below in value.items():
             child = level.properties.get(key, level.values if key not in level.node.properties else None)
             if child is not None and below is not None:
-                yield child, _Pair(below, before.get(key), (*pair.steps, key), pair.is_ascii)
+                yield child, _Pair(below, before.get(key), (*pair.steps, key))
     elif isinstance(value, list) and level.items is not None:
         known = _by_identity(old, node=level.node)
         for index, item in enumerate(value):
-            yield level.items, _Pair(item, known.get(_identity(item, node=level.node)), (*pair.steps, index), pair.is_ascii)
+            yield level.items, _Pair(item, known.get(_identity(item, node=level.node)), (*pair.steps, index))
 
 
 def _identity(item: Any, *, node: Node) -> str | None:
@@ -175,8 +212,9 @@ def _by_identity(old: Any, *, node: Node) -> dict[str | None, Any]:
 def _evaluate(rules: list[Rule], *, pair: _Pair, level: Level) -> Iterator[Cause]:
     variables = {"self": pair.value} if pair.old is None else {"self": pair.value, "oldSelf": pair.old}
     if level.renames:
-        variables = {name: _named(value, node=level.node) for name, value in variables.items()}
+        variables = {name: renamed(value, node=level.node) for name, value in variables.items()}
     context: cel.Context | None = None
+    is_ascii = True
     for rule in rules:
         if rule.is_immutability:
             if pair.value != pair.old:
@@ -185,13 +223,13 @@ def _evaluate(rules: list[Rule], *, pair: _Pair, level: Level) -> Iterator[Cause
         if context is None:
             context = cel.Context(variables)
             context.add_function("countCharacters", len)
+            is_ascii = msgspec.json.encode(pair.value).isascii()
         if rule.needs_library:
             add_stdlib_to_context(context)
-        yield from _run(rule, context=context, pair=pair)
+        yield from _run(rule, program=rule.program if is_ascii else rule.counting, context=context, pair=pair)
 
 
-def _run(rule: Rule, *, context: cel.Context, pair: _Pair) -> Iterator[Cause]:
-    program = rule.program if pair.is_ascii else rule.counting
+def _run(rule: Rule, *, program: cel.Program, context: cel.Context, pair: _Pair) -> Iterator[Cause]:
     try:
         holds = program.execute(context)
     except Exception as error:  # whatever the library raises, the rule did not say yes
@@ -221,37 +259,3 @@ _PREFIXES = {
 
 def _cause(rule: Rule, *, pair: _Pair, message: str) -> Cause:
     return Cause(rule.reason, _PREFIXES.get(rule.reason, "Invalid value: ") + message, field_path((*pair.steps, *rule.steps)))
-
-
-# --- names: CEL cannot say a field called `a-b`, so Kubernetes escapes it; a reserved word it can say either way
-
-
-_RESERVED = frozenset(
-    "true false null in as break const continue else for function if import let loop package namespace return var void while".split()  # noqa: SIM905 - a list of 21 is no clearer
-)
-
-
-def escape_name(name: str) -> str:
-    if name in _RESERVED:
-        return f"__{name}__"
-    return name.replace("__", "__underscores__").replace(".", "__dot__").replace("-", "__dash__").replace("/", "__slash__")
-
-
-def _named(value: Any, *, node: Node) -> Any:
-    """The value with its declared properties under the names that CEL can say."""
-    if isinstance(value, dict):
-        named: dict[str, Any] = {}
-        for key, below in value.items():
-            declared = node.properties.get(key)
-            known = _named(below, node=declared or node.values or _PLAIN)
-            if declared is None or key in _RESERVED:
-                named[key] = known
-            if declared is not None:
-                named[escape_name(key)] = known
-        return named
-    if isinstance(value, list) and node.items is not None:
-        return [_named(item, node=node.items) for item in value]
-    return value
-
-
-_PLAIN = Node()

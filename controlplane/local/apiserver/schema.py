@@ -29,8 +29,10 @@ class Node:
     default: Any = UNSET
     list_type: str = "atomic"
     list_keys: tuple[str, ...] = ()
+    has_escaped_names: bool = False
+    """Whether a property here or below has a name that CEL cannot say as it is."""
     source: Mapping[str, Any] = field(default_factory=dict)
-    """The schema as written, without what lies in its properties."""
+    """The schema as written."""
 
     def children(self) -> Iterator[tuple[str, Node]]:
         """Each schema below with how a path names it."""
@@ -57,7 +59,7 @@ def compile_schema(source: Mapping[str, Any]) -> Schema:
 def _compile(source: Mapping[str, Any]) -> Node:
     values = source.get("additionalProperties")
     items = source.get("items")
-    return Node(
+    node = Node(
         type=source.get("type", ""),
         properties={name: _compile(below) for name, below in source.get("properties", {}).items()},
         values=_compile(values) if isinstance(values, dict) else Node(is_preserving=True) if values is True else None,
@@ -70,6 +72,28 @@ def _compile(source: Mapping[str, Any]) -> Node:
         list_keys=tuple(source.get("x-kubernetes-list-map-keys", ())),
         source=source,
     )
+    node.has_escaped_names = any(escape_name(name) != name or below.has_escaped_names for name, below in node.children())
+    return node
+
+
+_RESERVED = frozenset(
+    (
+        *("true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let"),
+        *("loop", "package", "namespace", "return", "var", "void", "while"),
+    )
+)
+
+
+def is_reserved(name: str) -> bool:
+    """Whether it is a word of CEL."""
+    return name in _RESERVED
+
+
+def escape_name(name: str) -> str:
+    """The name of a field in CEL, as Kubernetes escapes it."""
+    if name in _RESERVED:
+        return f"__{name}__"
+    return name.replace("__", "__underscores__").replace(".", "__dot__").replace("-", "__dash__").replace("/", "__slash__")
 
 
 _TYPE_META = ("apiVersion", "kind", "metadata")

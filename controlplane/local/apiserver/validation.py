@@ -53,9 +53,10 @@ class Validator:
 
     def check(self, document: Mapping[str, Any], *, old: Mapping[str, Any] | None) -> list[Cause]:
         """All broken rules. With `old`, what was already so before is let pass (ratcheting, as in Kubernetes 1.33 and later)."""
-        causes = list(_duplicates(document, node=self._root, steps=()))
-        if not self._compiled.is_valid(document):
-            causes += _first_of_each_place([_explain(error) for error in self._compiled.iter_errors(document)])
+        looked_at = document if old is None else {key: value for key, value in document.items() if old.get(key, MISSING) != value}
+        causes = list(_duplicates(looked_at, node=self._root, steps=()))
+        if not self._compiled.is_valid(looked_at):
+            causes += _first_of_each_place([_explain(error) for error in self._compiled.iter_errors(looked_at)])
         return [cause for steps, cause in causes if old is None or _has_changed(steps, document=document, old=old)]
 
 

@@ -164,6 +164,8 @@ class Verbs:
             raise bad_request(f"the patched object is not a {definition.kind}")
         admission.check_identity(document, definition=definition, namespace=target.namespace)
         sent = Sent(document)
+        if target.subresource == "status" and definition.is_custom:
+            admission.keep_to_status(document)
         admission.drop_unknown(sent, schema=definition.schema)
         warnings = admission.report_unknown_in_patch(sent, validation=validation)
         _check_name(document, target=target)
