@@ -11,8 +11,10 @@ import sys
 
 
 def main() -> None:
-    # The interpreter put this file's folder first; user code must not see it.
-    sys.path[0] = os.getcwd()
+    # The interpreter put this file's folder first, unless PYTHONSAFEPATH is set; user code must not see it.
+    if sys.path[0] == os.path.dirname(os.path.abspath(__file__)):
+        del sys.path[0]
+    sys.path.insert(0, os.getcwd())
     handler, args = sys.argv[1], sys.argv[2:]
     module_name, _, function_name = handler.rpartition(".")
     sys.argv = [handler, *args]

@@ -19,6 +19,9 @@ READ_BYTES = 64 * 1024
 LIST_OUTPUT_BYTES = 3 * 1024 * 1024
 """Of output in one List answer, over all entries: clients refuse messages over 4 MiB by default, and the rest needs room."""
 
+WELCOME_TAILS_LIMIT = 1000
+"""Entries in one Welcome that may carry their KiB of standard error."""
+
 ERROR_MESSAGE_CHARACTERS = 1024
 
 PENDING_REPLIES_LIMIT = 1024

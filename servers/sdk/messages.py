@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from krtpb.executor.v1 import runtime_pb2, stream_pb2
 
@@ -10,7 +10,7 @@ from servers.sdk import exits
 from servers.sdk.command import Request
 from servers.sdk.execution import AttemptId, Execution, StreamName
 from servers.sdk.exits import Exit, ExitReason
-from servers.sdk.limits import LIST_OUTPUT_BYTES, RETAINED_BYTES
+from servers.sdk.limits import LIST_OUTPUT_BYTES, RETAINED_BYTES, WELCOME_TAILS_LIMIT
 
 _REASONS: dict[ExitReason, stream_pb2.ExitReason] = {
     ExitReason.EXITED: stream_pb2.EXIT_REASON_EXITED,
@@ -45,8 +45,12 @@ def request_of_stream(execute: stream_pb2.Execute) -> Request:
     )
 
 
-def welcome_event(boot_id: str, *, held: Iterable[Execution]) -> stream_pb2.SessionResponse:
+def welcome_event(boot_id: str, *, held: Sequence[Execution]) -> stream_pb2.SessionResponse:
+    """With very many of them the tails of standard error are left out, so that the message fits; Attach brings them again."""
     entries = [_held(execution) for execution in held]
+    if len(entries) > WELCOME_TAILS_LIMIT:
+        for entry in filter(_has_ended, entries):
+            entry.exited.ClearField("stderr_tail")
     return stream_pb2.SessionResponse(welcome=stream_pb2.Welcome(boot_id=boot_id, held=entries))
 
 
@@ -70,6 +74,10 @@ def exited_event(execution: Execution) -> stream_pb2.SessionResponse:
 
 def forgotten_event(attempt: AttemptId) -> stream_pb2.SessionResponse:
     return stream_pb2.SessionResponse(forgotten=stream_pb2.Forgotten(key=key_of(attempt)))
+
+
+def _has_ended(held: stream_pb2.Held) -> bool:
+    return held.HasField("exited")
 
 
 def _held(execution: Execution) -> stream_pb2.Held:

@@ -200,6 +200,9 @@ async def _close(session: _Session, tasks: list[asyncio.Task[None]], context: Co
     error = reader.exception() if reader.done() and not reader.cancelled() else None
     if isinstance(error, Refused):
         await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+    if error:
+        _log.error("session failed", exc_info=error, extra={"session": session.name[:64]})
+        await context.abort(grpc.StatusCode.INTERNAL, "this is a bug of the Runtime Server; its log has more")
     _log.info("session closed", extra={"session": session.name[:64]})
 
 

@@ -178,6 +178,13 @@ async def test_python_calls_a_handler_and_prints_the_json_of_what_it_returns(pyt
     assert json.loads(result) == {"got": {"args": ["a"]}, "ü": None}
 
 
+async def test_a_handler_is_found_in_the_working_directory_whatever_python_is_told(python_session: Session, tmp_path: Path) -> None:
+    files = {"m.py": "import sys\ndef f(event): return [sys.path[0], any('servers/python' in path for path in sys.path)]"}
+    for env in ({}, {"PYTHONSAFEPATH": "1"}):
+        heard = await python_run(python_session, tmp_path, files, handler="m.f", env=env)
+        assert json.loads(heard.stdout) == [str(tmp_path), False]
+
+
 async def test_a_handler_that_returns_none_prints_nothing(python_session: Session, tmp_path: Path) -> None:
     heard = await python_run(python_session, tmp_path, {"m.py": "def f(event): pass"}, handler="m.f")
     assert (heard.stdout, heard.outcome.exit_code) == (b"", 0)
