@@ -13,7 +13,7 @@ from controlplane.cli import console
 from controlplane.cli.ages import human_duration
 from controlplane.cli.failures import CommandFailed
 from controlplane.cli.pod_log import PodLog
-from controlplane.cli.run_output import LogUnavailable, OutputReader
+from controlplane.cli.run_output import LogUnavailable, OutputReader, first_moment
 from controlplane.cli.run_watch import watch_run
 from controlplane.cli.verdicts import failure_reason
 from k8s.api import phases
@@ -133,7 +133,7 @@ class Attendance:
 
     def _start(self, run: Run) -> None:
         log = PodLog(self.session.client, self.session.namespace, run.status.assigned_pod)
-        self._reader = OutputReader(log, run_uid=run.uid, created=run.metadata.creation_timestamp, emit=write_output_line)
+        self._reader = OutputReader(log, run_uid=run.uid, since=first_moment(run), emit=write_output_line)
         self._following = asyncio.create_task(self._read(self._reader), name="follow-output")
 
     async def _read(self, reader: OutputReader) -> None:
@@ -151,7 +151,7 @@ class Attendance:
         if self._following is None or not self._following.done() or self._is_reported:
             return
         self._is_reported = True
-        error = self._following.exception()
+        error = None if self._following.cancelled() else self._following.exception()
         if error is not None and not (isinstance(error, LogUnavailable) and not self.is_about_output):
             raise error
         if error is not None and self._reader is not None and self._attempt not in self._reader.ended_attempts:

@@ -131,8 +131,9 @@ def _env(request: RunRequest) -> dict[str, Any]:
 def _variable(text: str, *, index: int) -> dict[str, str]:
     name, equals, value = text.partition("=")
     if not equals:
-        # Only the name is shown: a value without its name may be a secret that was split by the shell.
-        raise InvalidRun(field=f"spec.env[{index}]", message=f"--env {name[:16]!r} has no `=`; write --env NAME=VALUE")
+        # What does not look like a name may be a secret that the shell has split off: then it is not repeated.
+        shown = f" {text!r}" if re.fullmatch(r"[A-Z_][A-Z0-9_]{0,63}", text) else ""
+        raise InvalidRun(field=f"spec.env[{index}]", message=f"--env{shown} has no `=`; write --env NAME=VALUE")
     return {"name": name, "value": value}
 
 

@@ -6,7 +6,8 @@ we read on until the first of
 * the end line of the terminal attempt: nothing of this Run comes after it (the normal case, no waiting at all),
 * a line, of whatever Run, that the node stamped more than `PASSED_SECONDS` after the Run's completionTime (both are that
   node's clock): the log has passed the end of the Run,
-* `QUIET_SECONDS` without any line: for runtimeds that print no end line, and attempts that died with their Pod.
+* `QUIET_SECONDS` without any line, for runtimeds that print no end line and attempts that died with their Pod: what the log
+  holds at that moment is then read to its end without following, so that a slow server cannot make us miss anything.
 
 A broken stream is taken up again where it stopped: lines carry the node's timestamps, so none is printed twice.
 """
@@ -23,6 +24,7 @@ from typing import Protocol
 from controlplane.cli.ages import parse_instant
 from controlplane.cli.tail import Tail
 from k8s.api.errors import KrtError
+from k8s.api.run import Run
 from k8s.api.run_log import EndLine, OutputLine, parse_line
 from k8s.api.timestamps import format_timestamp
 
@@ -34,6 +36,10 @@ PASSED_SECONDS = 2.0
 """More than a line can wait in the pipe between runtimed and the log file of its node."""
 CLOCK_MARGIN = timedelta(seconds=15)
 """How far the node's clock may be behind the API server's for no line to be missed: the freshness limit of a heartbeat."""
+REST_SECONDS = 60.0
+"""A log is at most some ten megabytes a file; a node that takes longer is not coming back."""
+START_MARGIN = timedelta(seconds=1)
+"""For servers that cut timestamps to whole seconds."""
 RECONNECT_SECONDS = (0.1, 0.3, 1.0, 3.0)
 
 
@@ -87,27 +93,37 @@ class Position:
         return self.seen > self._to_skip
 
 
+def first_moment(run: Run) -> datetime | None:
+    """The node's time before which it has printed nothing of this Run. startTime is that node's clock, creation is not."""
+    if run.status.start_time is not None:
+        return run.status.start_time - START_MARGIN
+    created = run.metadata.creation_timestamp
+    return created - CLOCK_MARGIN if created else None
+
+
 @dataclass(slots=True)
 class OutputReader:
     """Reads one container's log and hands on the lines of one Run."""
 
     source: LogSource
     run_uid: str
-    created: datetime | None
+    since: datetime | None
+    """The node's time before which there is nothing of this Run; see `first_moment`."""
     emit: Callable[[OutputLine], None]
     quiet_seconds: float = QUIET_SECONDS
     ended_attempts: set[int] = field(default_factory=set)
     is_holding_back: bool = False
     """Lines are being collected for a tail; the end line may be among them already."""
-    last_stamp: datetime | None = None
+    last_stamp: str = ""
     """The node's clock at the last line of any Run."""
     _position: Position = field(init=False)
+    _needle: bytes = field(init=False)
     _activity: asyncio.Event = field(default_factory=asyncio.Event)
     _was_open: bool = False
 
     def __post_init__(self) -> None:
-        since = format_timestamp(self.created - CLOCK_MARGIN) if self.created else ""
-        self._position = Position(since)
+        self._position = Position(format_timestamp(self.since) if self.since else "")
+        self._needle = self.run_uid.encode()
 
     async def read_tail(self, tail: int) -> None:
         """What the log holds now, but only the last `tail` lines of each stream; 0 for all, each as it is read."""
@@ -147,10 +163,20 @@ class OutputReader:
             try:
                 await asyncio.wait_for(_first(following, self._activity), limit_seconds)
             except TimeoutError:
-                break
+                await self._read_the_rest(following)
+                return
+
+    async def _read_the_rest(self, following: asyncio.Task[None]) -> None:
+        """Silence may be a server that is still skipping a long log: only the end of what there is proves that nothing is missing."""
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+        with suppress(LogInterrupted, LogUnavailable, TimeoutError):
+            async with asyncio.timeout(REST_SECONDS):
+                await self._read(is_following=False)
 
     def _is_over(self, attempt: int, *, completed: datetime | None) -> bool:
-        has_passed = completed and self.last_stamp and self.last_stamp > completed + timedelta(seconds=PASSED_SECONDS)
+        stamp = parse_instant(self.last_stamp)
+        has_passed = completed and stamp and stamp > completed + timedelta(seconds=PASSED_SECONDS)
         return attempt in self.ended_attempts or bool(has_passed)
 
     async def _read_previous(self) -> None:
@@ -167,14 +193,13 @@ class OutputReader:
 
     def _take(self, line: bytes) -> None:
         stamp, _, text = line.partition(b" ")
-        if not self._position.is_new(stamp.decode("ascii", "replace")):
-            return
-        self.last_stamp = parse_instant(stamp.decode("ascii", "replace")) or self.last_stamp
-        parsed = parse_line(text)
-        if parsed is not None and parsed.run_uid == self.run_uid:
-            if isinstance(parsed, EndLine):
+        self.last_stamp = stamp.decode("ascii", "replace")
+        # A busy Pod's log is mostly of other Runs: they must cost next to nothing.
+        if self._position.is_new(self.last_stamp) and self._needle in text:
+            parsed = parse_line(text)
+            if isinstance(parsed, EndLine) and parsed.run_uid == self.run_uid:
                 self.ended_attempts.add(parsed.attempt)
-            else:
+            elif isinstance(parsed, OutputLine) and parsed.run_uid == self.run_uid:
                 self.emit(parsed)
         self._activity.set()
 

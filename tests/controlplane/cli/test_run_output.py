@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from controlplane.cli.run_output import LogInterrupted, LogUnavailable, OutputReader
+from controlplane.cli.run_output import CLOCK_MARGIN, LogInterrupted, LogUnavailable, OutputReader
 from controlplane.cli.tail import Tail
 from k8s.api.run_log import OutputLine, format_end_line, format_output_line
 
@@ -58,7 +58,9 @@ class ScriptedLog:
 
 
 def reader_of(log: ScriptedLog, printed: list[str], *, quiet_seconds: float = 0.01) -> OutputReader:
-    return OutputReader(log, run_uid="u1", created=CREATED, emit=lambda line: printed.append(line.message), quiet_seconds=quiet_seconds)
+    return OutputReader(
+        log, run_uid="u1", since=CREATED - CLOCK_MARGIN, emit=lambda line: printed.append(line.message), quiet_seconds=quiet_seconds
+    )
 
 
 async def follow_until_exhausted(log: ScriptedLog, printed: list[str]) -> OutputReader:
@@ -141,13 +143,25 @@ async def test_the_end_line_of_an_earlier_attempt_is_not_the_end() -> None:
 
 async def test_a_log_without_end_lines_is_over_when_it_is_quiet() -> None:
     printed: list[str] = []
-    log = ScriptedLog([[line("a", at="01"), line("b", at="02"), None]])
+    lines = [line("a", at="01"), line("b", at="02")]
+    log = ScriptedLog([[*lines, None], lines])
     reader = reader_of(log, printed, quiet_seconds=0.01)
     task = asyncio.create_task(reader.follow())
     await asyncio.wait_for(reader.finish(task, attempt=1, completed=None), 5)
     assert printed == ["a", "b"]
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_silence_ends_with_all_that_the_log_holds() -> None:
+    """A server that skips a long log before our first line is silent too."""
+    printed: list[str] = []
+    log = ScriptedLog([[line("a", at="01"), None], [line("a", at="01"), line("b", at="02"), end(at="02")]])
+    reader = reader_of(log, printed, quiet_seconds=0.01)
+    task = asyncio.create_task(reader.follow())
+    await asyncio.wait_for(reader.finish(task, attempt=1, completed=None), 5)
+    assert printed == ["a", "b"]
+    assert task.cancelled()
 
 
 async def test_finishing_takes_a_failed_following_for_the_end() -> None:
