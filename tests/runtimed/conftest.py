@@ -11,8 +11,8 @@ from tests.runtimed.rig import Cluster, Rig
 
 
 @pytest.fixture(scope="module")
-def api() -> Iterator[EmbeddedApiServer]:
-    with EmbeddedApiServer() as server:
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedApiServer]:
+    with EmbeddedApiServer(folder=tmp_path_factory.mktemp("apiserver")) as server:
         yield server
 
 

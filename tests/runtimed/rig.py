@@ -14,16 +14,18 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from k8s.api import transitions
+from k8s.api.pod import Pod
 from k8s.api.run import Run
 from k8s.client import PODS, RUNS, ApiClient, Credentials, conditional_status, list_and_watch, load_credentials, merge_patch
 from k8s.client.notices import Changed, Listed
 from tests.cluster.embedded import EmbeddedApiServer
-from tests.cluster.processes import Child
+from tests.cluster.processes import Child, free_ports
 
 REPO = Path(__file__).parents[2]
 NAMESPACE = "default"
@@ -44,6 +46,7 @@ class Rig:
         self.state_dir = self.folder / "state"
         self.workspace.mkdir()
         self.port = 0
+        self.status_port, self.metrics_port, self.health_port = free_ports(3)
         self.server: Child | None = None
         self.runtimed: Child | None = None
         self._generation = 0
@@ -68,9 +71,9 @@ class Rig:
             f"--runtime-endpoint=127.0.0.1:{self.port}",
             f"--runtime-name={self.server_name}",
             f"--workers={self.workers}",
-            "--status-addr=127.0.0.1:0",
-            "--metrics-bind-address=127.0.0.1:0",
-            "--health-probe-bind-address=127.0.0.1:0",
+            f"--status-addr=:{self.status_port}",
+            f"--metrics-bind-address=127.0.0.1:{self.metrics_port}",
+            f"--health-probe-bind-address=127.0.0.1:{self.health_port}",
             f"--workspace={self.workspace}",
             f"--state-dir={self.state_dir}",
             f"--kubeconfig={self.api.kubeconfig}",
@@ -139,7 +142,8 @@ class Cluster:
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {"name": self.rig.pod_name, "namespace": NAMESPACE, "labels": {"runtime": self.rig.server_name}},
-            "spec": {"containers": [{"name": "runtime", "image": "bash-runtime"}], "terminationGracePeriodSeconds": 30},
+            # On a node: otherwise its deletion would not wait for anybody.
+            "spec": {"nodeName": "rig", "containers": [{"name": "runtime", "image": "bash-runtime"}], "terminationGracePeriodSeconds": 30},
         }
         self.rig.pod_uid = (await self.client.create(PODS, body, namespace=NAMESPACE)).uid
 
@@ -183,6 +187,27 @@ class Cluster:
                         return found
         raise AssertionError("the watch ended")
 
+    async def wait_for_pod(self, until: Callable[[Pod], bool]) -> Pod:
+        """The first version of our Pod that satisfies `until`."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            selector = f"metadata.name={self.rig.pod_name}"
+            async for notice in list_and_watch(self.client, PODS, namespace=NAMESPACE, field_selector=selector):
+                seen = notice.items if isinstance(notice, Listed) else [notice.object] if isinstance(notice, Changed) else []
+                for found in seen:
+                    if until(found):
+                        return found
+        raise AssertionError("the watch ended")
+
+    async def fail_writes(self, run: Run, *, count: int = 1, skip: int = 0, **action: Any) -> None:
+        """A failpoint on status patches of that Run by runtimed."""
+        match = {"verbs": ["patch"], "resources": ["runs.kruntimes.io"], "name": run.metadata.name, "user_agent": "runtimed*"}
+        body = {"match": match, "action": action, "count": count, "skip": skip}
+        await self.client.request("POST", "/failpoints", body=json.dumps(body).encode())
+
+    async def delete_pod(self) -> None:
+        """Its deletion begins, and ends only with the grace period: nobody plays kubelet here."""
+        await self.client.delete(PODS, self.rig.pod_name, namespace=NAMESPACE)
+
     async def wait_until(self, condition: Callable[[], bool], *, seconds: float = PATIENCE_SECONDS) -> None:
         """For what has no event to wait for: files and logs of other processes."""
         async with asyncio.timeout(seconds):
@@ -190,7 +215,13 @@ class Cluster:
                 await asyncio.sleep(0.02)
 
 
-def _now() -> Any:
-    from datetime import UTC, datetime
-
+def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from k8s.api.run import Run
 from k8s.client import RUNS
 from tests.cluster.embedded import EmbeddedApiServer
-from tests.runtimed.rig import NAMESPACE, Cluster, Rig
+from tests.runtimed.rig import NAMESPACE, Cluster, Rig, is_alive
 
 pytestmark = pytest.mark.slow
 
@@ -89,7 +88,7 @@ async def test_cancel_kills_the_process_tree(cluster: Cluster, rig: Rig) -> None
     run = await cluster.wait(run)
     assert (run.phase, run.status.message) == ("Cancelled", "cancelled by user")
     assert condition(run, "Completed")[:2] == ("False", "Cancelled")
-    await cluster.wait_until(lambda: not _is_alive(int(mark.read_text())))
+    await cluster.wait_until(lambda: not is_alive(int(mark.read_text())))
 
 
 async def test_a_run_that_waits_for_a_slot_stays_scheduled_and_can_be_cancelled(api: EmbeddedApiServer) -> None:
@@ -138,7 +137,7 @@ async def test_deleting_a_run_kills_its_processes_and_removes_its_files(cluster:
     run = await cluster.script(f"echo $$ > {mark}; sleep 300")
     await cluster.wait_until(lambda: mark.exists() and mark.read_text().strip() != "")
     await cluster.client.delete(RUNS, run.metadata.name, namespace=NAMESPACE)
-    await cluster.wait_until(lambda: not _is_alive(int(mark.read_text())))
+    await cluster.wait_until(lambda: not is_alive(int(mark.read_text())))
     await cluster.wait_until(lambda: not rig.left_of(run))
 
 
@@ -192,10 +191,3 @@ async def test_hundred_runs_at_once_all_end_well(cluster: Cluster, rig: Rig) -> 
     assert [run.status.outputs for run in ended] == [{"n": str(n)} for n in range(100)]
     await cluster.wait_until(lambda: not list(rig.workspace.iterdir()))
     await cluster.wait_until(lambda: [path.name for path in rig.state_dir.iterdir()] == ["node-boot-id"])
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
