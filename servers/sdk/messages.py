@@ -77,7 +77,7 @@ def forgotten_event(attempt: AttemptId) -> stream_pb2.SessionResponse:
 
 
 def _has_ended(held: stream_pb2.Held) -> bool:
-    return held.HasField("exited")
+    return bool(held.HasField("exited"))
 
 
 def _held(execution: Execution) -> stream_pb2.Held:
