@@ -13,7 +13,8 @@ from k8s.api.names import API_VERSION
 from k8s.client import RUNTIMES, ApiClient, Changed, Listed, apply_patch, list_and_watch, load_credentials
 from tests.cluster.embedded import EmbeddedApiServer
 from tests.cluster.real import RealApiServer
-from tests.cluster.system import ApiServer, System
+from tests.cluster.server import ApiServer
+from tests.cluster.system import System
 
 NAMESPACE = "default"
 RUNTIME = "bench-bash"

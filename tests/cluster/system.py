@@ -13,25 +13,11 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
 
 from tests.cluster.processes import Child
+from tests.cluster.server import ApiServer
 
 _REPO = Path(__file__).parents[2]
-
-
-class ApiServer(Protocol):
-    """What RealApiServer and EmbeddedApiServer have in common."""
-
-    name: str
-
-    def kubeconfig_of(self, user: str) -> Path: ...
-
-    @property
-    def kubeconfig(self) -> Path: ...
-
-    @property
-    def processes(self) -> dict[str, int]: ...
 
 
 class System:
