@@ -163,7 +163,8 @@ async def test_compaction_does_not_break_a_running_watch(server: ApiServer, api:
         assert await watch.next_names(2) == [("ADDED", "before"), ("ADDED", "after")]
 
 
-async def test_a_watch_from_the_future_is_refused_in_the_end(api: Api) -> None:
+@pytest.mark.slow
+async def test_a_version_of_the_future_is_refused_in_the_end(api: Api) -> None:
     """The server may wait a moment for that version to come about; it does not answer as if it had."""
     newest = (await page(api))["metadata"]["resourceVersion"]
 

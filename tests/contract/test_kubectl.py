@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from tests.cluster.kubectl import DEADLINE_SECONDS, Kubectl
+from tests.cluster.real import CRDS
 from tests.cluster.server import ApiServer
 from tests.contract.conftest import need_binaries
 from tests.contract.objects import changed, config_map, deployment, pod, run, runtime
@@ -427,3 +428,10 @@ def test_version_tells_the_servers(kubectl: Kubectl) -> None:
 
 def test_raw_requests_go_through(kubectl: Kubectl) -> None:
     assert kubectl.ok("get", "--raw", "/readyz") == "ok"
+
+
+def test_our_definitions_are_as_their_files_say(kubectl: Kubectl) -> None:
+    """kubectl reads the files, anchors and all, and would change nothing."""
+    same = kubectl.run("diff", "-f", str(CRDS))
+
+    assert (same.returncode, same.stdout) == (0, ""), same.stderr
