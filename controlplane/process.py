@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable
@@ -12,6 +13,8 @@ from prometheus_client import CollectorRegistry, Counter, PlatformCollector, Pro
 
 from k8s.client import ApiClient, LeaderElector, Resource, load_credentials
 from k8s.manager import Lifecycle, ManagerSettings, StatusServer
+
+logger = logging.getLogger(__name__)
 
 Work = Callable[[ApiClient], Awaitable[None]]
 """Runs until it is cancelled."""
@@ -45,6 +48,8 @@ async def serve(
         registry=registry,
     )
     async with client, endpoints:
+        ports = endpoints.ports
+        logger.info("endpoints are served", extra={"program": name, "health_port": ports.health, "metrics_port": ports.metrics})
         working = lifecycle.tasks.start(_lead(client, settings, name=name, lease_name=lease_name, work=work), name=name)
         await lifecycle.stopping.wait()
         # STRICTLY BEFORE the client closes: leaving gives the Lease back.

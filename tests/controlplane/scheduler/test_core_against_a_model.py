@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -37,6 +38,8 @@ from tests.controlplane.scheduler.objects import EPOCH, make_pod, make_run, term
 
 CAPACITIES = [{"runs": 1}, {"runs": 2}, {"runs": 3, "gpu": 1}, {"runs": 2, "gpu": 2}]
 REQUESTS: list[dict[str, str | int]] = [{}, {"runs": 2}, {"gpu": 1}, {"runs": 3}, {"gpu": 9}, {"memory": 1}, {"runs": "0.5"}]
+pytestmark = pytest.mark.slow
+
 LONELY, SOCIABLE = "lonely", "sociable"
 AFFINITIES = {
     LONELY: Affinity(run_anti_affinity=RunAffinity(required=[term(group=LONELY)])),

@@ -6,11 +6,13 @@ import asyncio
 from collections import defaultdict
 from contextlib import aclosing
 
+import aiohttp
 import pytest
 
 from k8s.api import phases
 from k8s.api.run import Run
 from k8s.client import RUNS, Changed, Listed, list_and_watch, merge_patch
+from tests.cluster.processes import free_ports
 from tests.cluster.server import ApiServer
 from tests.controlplane.plane import World, scheduler
 
@@ -105,3 +107,36 @@ async def test_a_standby_takes_over_when_the_leader_leaves(server: ApiServer, wo
         await world.beat("pod")
         await world.create_run("second")
         await world.run_that("second", is_scheduled)
+
+
+async def test_health_and_metrics_tell_what_it_does(server: ApiServer, world: World) -> None:
+    [port] = free_ports(1)
+    base = f"http://127.0.0.1:{port}"
+    await world.create_pod("pod", runtime="counted")
+    with scheduler(server, f"--metrics-bind-address=127.0.0.1:{port}", f"--health-probe-bind-address=127.0.0.1:{port}"):
+        await world.create_run("run", runtime="counted")
+        await world.run_that("run", is_scheduled)
+        async with aiohttp.ClientSession() as session:
+            texts = {}
+            for path in ("/healthz", "/readyz", "/metrics"):
+                async with session.get(base + path) as answer:
+                    assert answer.status == 200
+                    texts[path] = await answer.text()
+    metrics = texts["/metrics"]
+    assert 'kruntimes_scheduler_sync_total{result="scheduled",runtime="counted"} 1.0' in metrics
+    assert 'kruntimes_scheduler_run_queue_duration_seconds_count{runtime="counted"} 1.0' in metrics
+    assert 'kruntimes_scheduler_pending_run_wakeups_total{source="capacity_released"}' in metrics
+    assert 'kruntimes_scheduler_reservation_conflicts_total{stage="bind"}' in metrics
+
+
+async def test_an_api_server_that_is_away_is_waited_for(server: ApiServer, world: World) -> None:
+    await world.create_pod("pod", runs=2)
+    with scheduler(server):
+        await world.create_run("before")
+        await world.run_that("before", is_scheduled)
+        server.restart(kill=True)
+        # The test's own connection broke as well; a read may be sent again, a write may not.
+        await world.client.get(RUNS, "before", namespace=world.namespace)
+        await world.beat("pod")
+        await world.create_run("after")
+        await world.run_that("after", is_scheduled)
