@@ -47,6 +47,7 @@ class Cache(Generic[T]):
         self._deletions: OrderedDict[str, int] = OrderedDict()
         self._max_deletions = max_remembered_deletions
         self._seen_version = 0
+        self._listed_version = -1
         self.is_synced = False
         """Whether a list has been taken in: before that, absence means nothing."""
 
@@ -56,16 +57,17 @@ class Cache(Generic[T]):
             return self._replace_all(event)
         identity = identify(event.object)
         self._seen_version = max(self._seen_version, identity.resource_version)
-        change = self._put(event.object) if isinstance(event, Changed) else self._remove(identity.uid, identity.resource_version)
+        if isinstance(event, Changed):
+            # A replayed event about what the list did not show any more: it was created and deleted before the list.
+            change = self._put(event.object, floor=self._listed_version)
+        else:
+            change = self._remove(identity.uid, identity.resource_version)
         return [change] if change else []
 
     def take(self, object: T) -> Change[T] | None:  # noqa: A002
         """The answer of a write or a GET. None when something as new is known, or it has been deleted since."""
-        identity = identify(object)
-        if identity.uid not in self._entries and identity.resource_version <= self._seen_version:
-            # The watch has passed this version and does not show it: it was deleted, or left the selection, before.
-            return None
-        return self._put(object)
+        # The watch has passed that version: what it does not show was deleted, or left the selection, before.
+        return self._put(object, floor=self._seen_version)
 
     def drop(self, uid: str) -> Change[T] | None:
         """A GET said NotFound: this UID is gone for good, whatever old events still arrive."""
@@ -90,22 +92,25 @@ class Cache(Generic[T]):
 
     def _replace_all(self, listed: Listed[T]) -> list[Change[T]]:
         version = version_number(listed.resource_version)
+        # A list older than one before shows nothing new: what it has beyond that one is gone since.
+        floor = self._listed_version if version < self._listed_version else -1
         self._seen_version = max(self._seen_version, version)
+        self._listed_version = max(self._listed_version, version)
         self.is_synced = True
         present = {identify(item).uid for item in listed.items}
-        # What is newer than the list is not contradicted by its absence there: our own create, answered meanwhile.
-        absent = [uid for uid, entry in self._entries.items() if uid not in present and entry.version <= version]
+        absent = [uid for uid in self._entries if uid not in present]
         removed = [self._remove(uid, version) for uid in absent]
-        put = [self._put(item) for item in listed.items]
+        put = [self._put(item, floor=floor) for item in listed.items]
         return [change for change in (*removed, *put) if change]
 
-    def _put(self, object_: T) -> Change[T] | None:
+    def _put(self, object_: T, *, floor: int) -> Change[T] | None:
+        """Takes it in unless as new is known. An unknown UID must be newer than `floor`, up to which all is known."""
         identity = identify(object_)
         uid, version = identity.uid, identity.resource_version
         known = self._entries.get(uid)
         if known is not None and version <= known.version:
             return None
-        if version <= self._deletions.get(uid, -1):
+        if known is None and version <= max(floor, self._deletions.get(uid, -1)):
             return None
         # Newer than the deletion that we saw: it had only left the selection, and is back.
         self._deletions.pop(uid, None)
@@ -123,6 +128,7 @@ class Cache(Generic[T]):
     def _remove(self, uid: str, version: int) -> Change[T] | None:
         known = self._entries.get(uid)
         if known is not None and known.version > version:
+            # What is newer is not contradicted: our own create, answered while an older list was on its way.
             return None
         self._remember_deletion(uid, version)
         if known is None:

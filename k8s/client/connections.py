@@ -171,7 +171,7 @@ def _describe(error: BaseException) -> str:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return cut(f"its certificate is not trusted: {error.certificate_error}")
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-    if isinstance(cause, OSError) and cause.errno is not None and cause.errno > 0:
+    if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError) and cause.errno is not None and cause.errno > 0:
         # The text that asyncio puts in its place lacks the reason.
         return os.strerror(cause.errno).lower()
     return cut(str(error) or type(error).__name__)

@@ -125,7 +125,7 @@ async def load_credentials(
         if address.startswith("https:")
         else None,
         tls_server_name=tls_server_name or selection.cluster.text("tls-server-name"),
-        proxy=selection.cluster.text("proxy-url"),
+        proxy=_proxy(selection.cluster),
         headers=_impersonation(selection, as_user=as_user, as_groups=as_groups, as_uid=as_uid),
     )
     return await _with_first_token(credentials)
@@ -168,6 +168,13 @@ def _address(cluster: Entry, *, override: str | None) -> str:
             raise ConfigError(f"--server: {problem}; write it as in https://host:6443")
         raise cluster.error("server", problem=problem, remedy="write it as in https://host:6443")
     return address
+
+
+def _proxy(cluster: Entry) -> str | None:
+    proxy = cluster.text("proxy-url")
+    if proxy is not None and not proxy.startswith(("http://", "https://")):
+        raise cluster.error("proxy-url", problem="names a kind of proxy that is not supported", remedy="use one with http:// or https://")
+    return proxy
 
 
 def _token_source(user: Entry, *, token: str | None) -> TokenSource:

@@ -23,6 +23,8 @@ OnRequest = Callable[[str, str, str], None]
 """(method, plural or "", status or the error's reason): a hook for metrics; it must be quick and never raise."""
 
 JSON_TYPE = "application/json"
+MIN_RETRY_SECONDS = 0.1
+"""A server that says "come back at once" again and again must not be asked in a tight loop."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -256,7 +258,7 @@ class ApiClient:
             error = self._connections.error(status, retry_after, answer, what=what)
             if method != "GET" or not _may_wait(error, deadline):
                 raise error
-            await asyncio.sleep(error.retry_after_seconds or 0.0)
+            await asyncio.sleep(max(error.retry_after_seconds or 0.0, MIN_RETRY_SECONDS))
 
     def _count(self, method: str, plural: str, outcome: str) -> None:
         self.requests_total += 1

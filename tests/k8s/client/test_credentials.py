@@ -120,6 +120,13 @@ async def test_an_untrusted_server_is_refused_and_said_so(tls_api: FakeApi, cert
             await client.get(NODES, "n")
 
 
+async def test_a_server_that_speaks_no_tls_is_said_so(api: FakeApi, certificates: Certificates) -> None:
+    cluster = {"server": api.url.replace("http:", "https:"), "certificate-authority": "ca.crt"}
+    credentials = await load_credentials(kubeconfig=kubeconfig(certificates.folder, cluster=cluster))
+    with pytest.raises(Unreachable, match=r"(?i)ssl.*check certificate-authority and server"):
+        await name_seen_by_server(api, credentials)
+
+
 async def test_an_untrusted_server_is_accepted_when_asked_to(tls_api: FakeApi, certificates: Certificates) -> None:
     path = kubeconfig(certificates.folder, cluster={"server": tls_api.url, "certificate-authority": "other.crt"})
     await name_seen_by_server(tls_api, await load_credentials(kubeconfig=path, insecure_skip_tls_verify=True))
@@ -159,6 +166,7 @@ async def test_tokens_come_from_where_the_kubeconfig_says(tmp_path: Path, user: 
     assert dict(await credentials.authorize()).get("Authorization", "") == expected
 
 
+@pytest.mark.slow
 async def test_a_plugin_gives_the_token(tmp_path: Path) -> None:
     path = kubeconfig(tmp_path, cluster={"server": "http://x"}, user={"exec": plugin(tmp_path, status={"token": SECRET})})
     assert dict(await (await load_credentials(kubeconfig=path)).authorize()) == {"Authorization": f"Bearer {SECRET}"}
@@ -314,6 +322,7 @@ def with_user(**fields: Any) -> str:
         (changed(clusters=[{"name": "c", "cluster": "x"}]), {}, r"clusters\[c\]\.cluster: must be a mapping, not str"),
         (changed(clusters=[{"name": "c"}]), {}, r"clusters\[c\]\.cluster\.server: is missing; write the address"),
         (with_cluster(server="127.0.0.1:6443"), {}, r"clusters\[c\]\.cluster\.server: is not an address.*https://host:6443"),
+        (with_cluster(**{"proxy-url": "socks5://x"}), {}, r"clusters\[c\]\.cluster\.proxy-url: .*use one with http://"),
         (with_cluster(server=7), {}, r"clusters\[c\]\.cluster\.server: must be text, not int"),
         (changed(), {"server": "ftp://x"}, r"--server: is not an address"),
         (with_cluster(**{"certificate-authority": "none.crt"}), {}, r"certificate-authority: .*none\.crt cannot be read: No such file"),
