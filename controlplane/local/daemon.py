@@ -165,7 +165,7 @@ class Daemon:
             *programs.module("controlplane.local.node"),
             f"--kubeconfig={self._state.kubeconfig}",
             f"--socket={self._state.node_socket}",
-            f"--root={self._state.pods}",
+            f"--root={self._state.node}",
         ]
 
     def _write_snapshot(self) -> None:

@@ -71,7 +71,7 @@ def bring_down(state: StateFolder, *, tell: Tell) -> bool:
 def clean_up(state: StateFolder) -> int:
     """End what a killed daemon or node left behind; gives how many processes that were."""
     killed = Records(state.processes).kill_leftovers()
-    killed += Records(state.pods / "processes").kill_leftovers()
+    killed += Records(state.node / "processes").kill_leftovers()
     killed += kill_marked(state)
     state.snapshot_path.unlink(missing_ok=True)
     return killed

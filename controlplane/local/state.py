@@ -78,9 +78,9 @@ class StateFolder:
         return self.root / "logs"
 
     @property
-    def pods(self) -> Path:
+    def node(self) -> Path:
         """The node's folder."""
-        return self.root / "pods"
+        return self.root / "node"
 
     @property
     def processes(self) -> Path:

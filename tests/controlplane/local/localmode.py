@@ -78,12 +78,13 @@ class LocalMode:
         return next(int(one["pid"]) for one in self.status()["components"] if one["name"] == component)
 
     def survivors(self) -> list[str]:
-        """Command lines of processes that carry this local mode's mark, or whose arguments or folder name its state folder."""
+        """Processes that carry this local mode's mark, or that name its state folder in their arguments or work in it: user code too."""
         entry = f"{programs.STATE_MARK}={self.state.root}"
         found = []
         for stat in processes.live_processes():
             command = _read(stat.pid, "cmdline").replace("\0", " ")
-            if stat.pid != os.getpid() and (processes.has_environment(stat.pid, entry=entry) or str(self.state.root) in command):
+            names_it = str(self.state.root) in command or _folder(stat.pid).startswith(str(self.state.root))
+            if stat.pid != os.getpid() and (names_it or processes.has_environment(stat.pid, entry=entry)):
                 found.append(f"{stat.pid} {command[:200]}")
         return found
 
@@ -118,6 +119,13 @@ def kubectl_program() -> str:
     program = shutil.which("kubectl", path=built) or shutil.which("kubectl")
     assert program, f"kubectl is needed: install it, or run {script.name}"
     return program
+
+
+def _folder(pid: int) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/cwd")
+    except OSError:
+        return ""
 
 
 def _read(pid: int, name: str) -> str:
