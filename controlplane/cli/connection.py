@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -162,11 +162,13 @@ def run_async(main: Coroutine[Any, Any, _Result], *, settings: ConnectionSetting
     """Runs the coroutine of a command. What our client has to say meanwhile goes to stderr; silently for completion."""
     import asyncio
 
-    _show_logs(settings.verbosity, is_silent=is_silent)
-    return asyncio.run(main)
+    with _shown_logs(settings.verbosity, is_silent=is_silent):
+        return asyncio.run(main)
 
 
-def _show_logs(verbosity: int, *, is_silent: bool) -> None:
+@contextmanager
+def _shown_logs(verbosity: int, *, is_silent: bool) -> Iterator[None]:
+    """Log lines of our packages as text. asyncio's and aiohttp's own are none of the user's business."""
     import logging
 
     class Lines(logging.Formatter):
@@ -178,5 +180,12 @@ def _show_logs(verbosity: int, *, is_silent: bool) -> None:
 
     handler = logging.StreamHandler()
     handler.setFormatter(Lines())
-    level = logging.DEBUG if verbosity > 1 else logging.INFO if verbosity else logging.WARNING
-    logging.basicConfig(level=logging.CRITICAL + 1 if is_silent else level, handlers=[handler], force=True)
+    logger = logging.getLogger("k8s")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1 if is_silent else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbosity, 2)])
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)

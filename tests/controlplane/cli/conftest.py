@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from controlplane.cli.app import run_krt
 from tests.controlplane.cli.fake_apiserver import FakeApiServer, serve_fake, write_kubeconfig
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -124,3 +125,24 @@ async def krt_alone(tmp_path: Path) -> AsyncIterator[KrtStarter]:
     starter = KrtStarter(environment_for(None), tmp_path)
     yield starter
     await starter.end_all()
+
+
+@dataclass
+class KrtHere:
+    """krt in a thread of the test's process: a tenth of the time. For what does not depend on being a process."""
+
+    captured: pytest.CaptureFixture[str]
+
+    async def __call__(self, *arguments: str) -> tuple[int, str, str]:
+        """Exit code, stdout, stderr."""
+        code = await asyncio.wait_for(asyncio.to_thread(run_krt, arguments), DEADLINE_SECONDS)
+        stdout, stderr = self.captured.readouterr()
+        assert "Traceback" not in stderr, stderr
+        return code, stdout, stderr
+
+
+@pytest.fixture
+async def krt_here(server: FakeApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> KrtHere:
+    monkeypatch.setenv("KUBECONFIG", str(write_kubeconfig(tmp_path / "kubeconfig", url=server.url)))
+    monkeypatch.chdir(tmp_path)
+    return KrtHere(capfd)

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from controlplane.cli.app import krt as krt_group
 from controlplane.cli.app import run_krt
-from tests.controlplane.cli.conftest import KrtStarter
+from tests.controlplane.cli.conftest import KrtHere
 from tests.controlplane.cli.fake_apiserver import FakeApiServer, status_answer, write_kubeconfig
 
 
@@ -146,7 +146,6 @@ NO_FIELD = status_answer(400, "BadRequest", "field label not supported: x")
 INVALID = status_answer(422, "Invalid", "bad", causes=[{"field": "spec.mode.task.entrypoint", "message": "must be relative"}])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "refused", "answer", "code", "words"),
     [
@@ -166,10 +165,10 @@ INVALID = status_answer(422, "Invalid", "bad", causes=[{"field": "spec.mode.task
     ],
 )
 async def test_what_the_api_server_refuses_is_explained(
-    server: FakeApiServer, krt: KrtStarter, arguments: tuple[str, ...], refused: str, answer: web.Response, code: int, words: str
+    server: FakeApiServer, krt_here: KrtHere, arguments: tuple[str, ...], refused: str, answer: web.Response, code: int, words: str
 ) -> None:
     server.refuse[refused] = answer
-    ended, stdout, stderr = await krt(*arguments)
+    ended, stdout, stderr = await krt_here(*arguments)
     assert words in stderr
     assert (ended, stdout) == (code, "")
     assert stderr.splitlines()[-1].startswith("error: ")

@@ -149,22 +149,20 @@ async def test_cancel_of_a_waiting_run_ends_it_with_130(cluster: Cluster, krt: K
     assert "Run slow was cancelled: cancelled by user" in waiting.stderr
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "words"),
-    [
-        (("run", "--entrypoint", "../etc/passwd", "--repo-url", "https://example.com/r.git"), 2, "entrypoint"),
-        (("run", "-r", "not a name", "--", "x"), 2, "spec.runtime"),
-        (("run", "--handler", "a.b", "-r", "x" * 64), 2, "spec.runtime"),
-        (("get", "gone"), 125, 'Run "gone" not found in namespace default'),
-        (("run", "-n", "nowhere", "--", "x"), 125, 'namespace "nowhere" does not exist'),
-        (("list", "--field-selector", "spec.bogus=1"), 125, "spec.bogus"),
-        (("list", "-l", "a in b"), 125, "check --selector and --field-selector"),
-        (("list", "--token", "wrong"), 125, "does not accept your credentials"),
-    ],
-)
-async def test_refusals_of_the_server_are_explained(
-    cluster: Cluster, krt: KrtStarter, arguments: tuple[str, ...], code: int, words: str
-) -> None:
-    ended, stdout, stderr = await krt(*arguments)
-    assert words in stderr
-    assert (ended, stdout) == (code, "")
+REFUSED = [
+    (("run", "--entrypoint", "../etc/passwd", "--repo-url", "https://example.com/r.git"), 2, "entrypoint"),
+    (("run", "-r", "not a name", "--", "x"), 2, "spec.runtime"),
+    (("run", "--handler", "a.b", "-r", "x" * 64), 2, "spec.runtime"),
+    (("get", "gone"), 125, 'Run "gone" not found in namespace default'),
+    (("run", "-n", "nowhere", "--", "x"), 125, 'namespace "nowhere" does not exist'),
+    (("list", "--field-selector", "spec.bogus=1"), 125, "spec.bogus"),
+    (("list", "-l", "a in b"), 125, "check --selector and --field-selector"),
+    (("list", "--token", "wrong"), 125, "does not accept your credentials"),
+]
+
+
+async def test_refusals_of_the_server_are_explained(cluster: Cluster, krt: KrtStarter) -> None:
+    for arguments, code, words in REFUSED:
+        ended, stdout, stderr = await krt(*arguments)
+        assert words in stderr
+        assert (ended, stdout) == (code, "")
