@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from controlplane.local.apiserver import crds, kinds, metadata, typed
+from controlplane.local.apiserver import crds, kinds, metadata, protobuf, typed
 from controlplane.local.apiserver.definitions import Definition
 from controlplane.local.apiserver.paths import quoted
 from controlplane.local.apiserver.rules import Level, check_rules, compile_rules
@@ -23,7 +23,7 @@ from controlplane.local.apiserver.validation import BLOCKING, Validator
 
 Document = dict[str, Any]
 
-READABLE = ("application/json", "application/yaml")
+READABLE = ("application/json", "application/yaml", protobuf.MEDIA_TYPE)
 
 _SKIPPED = Cause(
     "FieldValueInvalid",
@@ -64,7 +64,9 @@ class Sent:
 def decode(body: bytes, *, content_type: str, definition: Definition) -> Sent:
     media_type = content_type.partition(";")[0].strip().lower() or "application/json"
     if media_type not in READABLE:
-        raise unsupported_media_type([*READABLE, "application/vnd.kubernetes.protobuf"])
+        raise unsupported_media_type(READABLE)
+    if media_type == protobuf.MEDIA_TYPE:
+        return Sent(protobuf.decode(body))
     document = _parse_yaml(body) if media_type == "application/yaml" else _parse_json(body, definition=definition)
     if not isinstance(document, dict):
         raise _unrecognized(definition, "couldn't get version/kind; json parse error: json: cannot unmarshal into Go value of type struct")
@@ -78,6 +80,14 @@ def _parse_json(body: bytes, *, definition: Definition) -> Any:
         raise _unrecognized(definition, f"couldn't get version/kind; json parse error: {error}") from error
     except RecursionError as error:
         raise bad_request("the object is nested too deeply") from error
+
+
+def _parse_protobuf(body: bytes) -> Document:
+    try:
+        return decode_protobuf(body)
+    except NotReadable as error:
+        remedy = "send JSON; with kubectl, add --dry-run=client -o yaml and pipe it into kubectl create -f -"
+        raise Refused(f"{error} by this server; {remedy}", code=415, reason="UnsupportedMediaType") from error
 
 
 def _parse_yaml(body: bytes) -> Any:

@@ -103,6 +103,9 @@ class Server:
             return web.Response(text="ok")
         if not is_authorized(request.headers, token=self._parts.token):
             raise unauthorized()
+        if request.method == "CONNECT":
+            # kubectl's tunnels come so, since its kubeconfig names us as the proxy; it prints the reason and nothing else.
+            return web.Response(status=501, reason="Not Implemented: local mode has no exec, attach and port-forward")
         target = resolve(path, registry=self._parts.registry)
         if target is not None:
             return await self._answer_resource(request, target=target)
