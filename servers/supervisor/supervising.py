@@ -79,7 +79,7 @@ class Supervisor:
         if wanted == self._server_events:
             return
         if self._server_events:
-            self._selector.modify(self._server, wanted)
+            self._selector.modify(self._server, wanted, self._serve_server)
         else:
             self._selector.register(self._server, wanted, self._serve_server)
         self._server_events = wanted

@@ -19,7 +19,7 @@ import pytest
 
 from servers.supervisor import process_tree, wire
 from servers.supervisor.channel import Channel, OutputFds
-from tests.servers.processes import REPO, is_alive, wait_until, wait_until_gone
+from tests.servers.processes import REPO, is_alive, rss_bytes, wait_until, wait_until_gone
 
 BOOTSTRAP = "import sys; sys.path.append(sys.argv[1]); from servers.supervisor.__main__ import main; main(int(sys.argv[2]))"
 DEADLINE_SECONDS = 10.0
@@ -231,6 +231,24 @@ def test_a_server_that_does_not_read_for_a_while_misses_nothing(supervisor: Harn
         else:
             codes[message["id"]] = os.waitstatus_to_exitcode(message["status"])
     assert codes == {ticket: ticket for ticket in range(count)}
+
+
+def test_a_server_that_never_reads_is_not_listened_to_and_then_misses_nothing(supervisor: Harness) -> None:
+    frame = wire.encode({"op": "nonsense", "id": 1})
+    # More answers than the socket holds: the supervisor stops taking orders, so sending stops too.
+    sent = 0
+    supervisor.socket.setblocking(False)
+    while select.select([], [supervisor.socket], [], 0.2)[1]:
+        with contextlib.suppress(BlockingIOError):
+            sent += supervisor.socket.send((frame * 100)[sent % len(frame) :])
+    assert sent > 100_000
+    for _ in range(sent // len(frame)):
+        assert supervisor.hear()["op"] == "refused"
+    supervisor.socket.setblocking(True)
+    supervisor.socket.sendall(frame[sent % len(frame) :])
+    assert supervisor.hear()["op"] == "refused"
+    assert rss_bytes(supervisor.pid) < 64 * 1024 * 1024
+    assert_still_works(supervisor)
 
 
 def test_no_descriptor_stays_behind_an_attempt(supervisor: Harness) -> None:
