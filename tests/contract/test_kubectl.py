@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,18 @@ def test_create_namespace_by_its_name(kubectl: Kubectl) -> None:
     name = f"{kubectl.namespace}-more"
 
     assert kubectl.ok("create", "namespace", name) == f"namespace/{name} created\n"
+
+
+def test_create_the_objects_that_a_run_refers_to(kubectl: Kubectl) -> None:
+    """In protobuf again."""
+    kubectl.ok("create", "configmap", "settings", "--from-literal=greeting=hello é")
+    kubectl.ok("create", "secret", "generic", "keys", "--from-literal=key=secret é")
+    kubectl.ok("create", "serviceaccount", "worker")
+
+    assert kubectl.json("configmap", "settings")["data"] == {"greeting": "hello é"}
+    secret = kubectl.json("secret", "keys")
+    assert (secret["data"], secret["type"]) == ({"key": b64encode("secret é".encode()).decode()}, "Opaque")
+    assert kubectl.json("serviceaccount", "worker")["metadata"]["name"] == "worker"
 
 
 def test_create_with_a_generated_name(kubectl: Kubectl) -> None:
