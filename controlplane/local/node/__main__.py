@@ -15,7 +15,7 @@ import click
 from controlplane.local.node.host import Host
 from controlplane.local.node.node import LocalNode
 from controlplane.local.records import Records
-from k8s.client import ApiClient, load_credentials
+from k8s.client import ApiClient, EventRecorder, load_credentials
 from k8s.manager import Lifecycle, configure_logging, run_process
 
 
@@ -50,8 +50,10 @@ async def _connected(kubeconfig: str, *, given: str, root: Path, node_name: str)
     async with (
         await ApiClient.connect(credentials, user_agent="kruntimes-node") as client,
         aiohttp.ClientSession(connector=connector, trust_env=False) as probes,
+        EventRecorder(client, component="kruntimes-node", instance=node_name) as events,
     ):
-        yield Host(client, probes=probes, root=root, kubeconfig=given, node_name=node_name, records=Records(root / "processes"))
+        records = Records(root / "processes")
+        yield Host(client, probes=probes, root=root, kubeconfig=given, node_name=node_name, records=records, events=events)
 
 
 async def _announce(ready: asyncio.Event) -> None:

@@ -11,7 +11,6 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Protocol
 
 from controlplane.local.node.health import Health
@@ -43,7 +42,9 @@ class PodPortsKeeper(Protocol):
 class Container:
     """`run` until it returns: after `stop`, or when the restart policy says that it has ended."""
 
-    def __init__(self, pod: Json, manifest: Json, *, host: Host, keeper: PodPortsKeeper, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self, pod: Json, manifest: Json, *, host: Host, keeper: PodPortsKeeper, on_change: Callable[[], None], restart_policy: str
+    ) -> None:
         self.state = ContainerState(name=manifest["name"], image=manifest.get("image", ""))
         self.log: LogFile | None = None
         self.previous_log: LogFile | None = None
@@ -52,6 +53,7 @@ class Container:
         self._host = host
         self._keeper = keeper
         self._on_change = on_change
+        self._restart_policy = restart_policy
         self._child: Child | None = None
         self._pipes: list[PipeReader] = []
         self._stopping = asyncio.Event()
@@ -61,7 +63,6 @@ class Container:
 
     async def run(self) -> None:
         failures = 0
-        policy = self._pod["spec"].get("restartPolicy", "Always")
         while not self._stopping.is_set():
             try:
                 plan, probes = await self._plan()
@@ -73,7 +74,7 @@ class Container:
                 restart = plan_restart(failures=max(1, failures), ran_seconds=0, exit_code=1, policy="Always")
             else:
                 ran_seconds, exit_code = await self._live(child, probes=probes)
-                restart = plan_restart(failures=failures, ran_seconds=ran_seconds, exit_code=exit_code, policy=policy)
+                restart = plan_restart(failures=failures, ran_seconds=ran_seconds, exit_code=exit_code, policy=self._restart_policy)
                 self._ended(is_final=restart is None or self._stopping.is_set())
             if restart is None:
                 break
@@ -122,7 +123,7 @@ class Container:
     def _start(self, plan: ContainerPlan) -> Child:
         """Raises UnrunnableError."""
         container_id = f"{self._pod['metadata']['uid']}-{self.state.name}-{self._starts}"
-        log = LogFile(self._log_folder / f"{self._starts}.log", now=self._host.now)
+        log = self._open_log()
         loop = asyncio.get_running_loop()
         stdout, stderr = PipeReader(log, "stdout", loop=loop), PipeReader(log, "stderr", loop=loop)
         try:
@@ -139,7 +140,7 @@ class Container:
         finally:
             stdout.close_write_end()
             stderr.close_write_end()
-        self._host.records.add(child.identity, container_id=container_id)
+        self._record(child, container_id=container_id)
         self._child, self._pipes = child, [stdout, stderr]
         self._keep_log(log)
         self.state = replace(self.state, container_id=container_id, started_at=self._host.now(), is_ready=False)
@@ -172,6 +173,9 @@ class Container:
         end = Termination(exit_code, -code if code < 0 else None, started_at=self.state.started_at, finished_at=self._host.now())
         self.state = replace(self.state, last_termination=end)
         _log.info("container ended", extra={**self._fields, "exit_code": exit_code, "signal": end.signal})
+        if exit_code and not self._stopping.is_set():
+            message = f"container {self.state.name} ended with exit code {exit_code}"
+            self._host.events.record(self._pod, type="Warning", reason="ContainerEnded", message=message)
         return exit_code
 
     def _ended(self, *, is_final: bool) -> None:
@@ -189,6 +193,7 @@ class Container:
     def _wait_for(self, reason: str, message: str) -> None:
         if (self.state.waiting_reason, self.state.waiting_message) != (reason, message):
             _log.warning("container cannot be started", extra={**self._fields, "reason": reason, "error": message})
+            self._host.events.record(self._pod, type="Warning", reason=reason, message=f"container {self.state.name}: {message}")
         self.state = replace(self.state, waiting_reason=reason, waiting_message=message, started_at=None, is_ready=False)
         self._on_change()
 
@@ -201,6 +206,8 @@ class Container:
 
     def _on_unhealthy(self, probe_kind: str) -> None:
         _log.warning("container failed its probe and is restarted", extra={**self._fields, "probe": probe_kind})
+        message = f"container {self.state.name} failed its {probe_kind} and is restarted"
+        self._host.events.record(self._pod, type="Warning", reason="Unhealthy", message=message)
         grace_seconds = self._pod["spec"].get("terminationGracePeriodSeconds")
         self.restart(grace_seconds=DEFAULT_GRACE_SECONDS if grace_seconds is None else grace_seconds)
 
@@ -209,9 +216,19 @@ class Container:
             self.state = replace(self.state, is_ready=is_ready)
             self._on_change()
 
-    @property
-    def _log_folder(self) -> Path:
-        return self._host.folders(self._pod["metadata"]["uid"]).logs(self.state.name)
+    def _open_log(self) -> LogFile:
+        """Raises UnrunnableError."""
+        folder = self._host.folders(self._pod["metadata"]["uid"]).logs(self.state.name)
+        try:
+            return LogFile(folder / f"{self._starts}.log", now=self._host.now)
+        except OSError as error:
+            raise UnrunnableError("CreateContainerError", f"its log cannot be written: {error}") from error
+
+    def _record(self, child: Child, *, container_id: str) -> None:
+        try:
+            self._host.records.add(child.identity, container_id=container_id)
+        except OSError as error:  # a full disk: it runs, but a killed node's successor would not know of what it leaves
+            _log.warning("container cannot be recorded", extra={**self._fields, "error": str(error)})
 
     def _keep_log(self, log: LogFile) -> None:
         """The current start's log and the one before are kept, for `kubectl logs --previous`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from controlplane.local.node.plan import PodFolders
 from controlplane.local.node.probes import Probe, ask
 from controlplane.local.ports import Ports
 from controlplane.local.records import Records
-from k8s.client import CONFIG_MAPS, SECRETS, ApiClient, NotFound, Resource
+from k8s.client import CONFIG_MAPS, SECRETS, ApiClient, EventRecorder, NotFound, Resource
 
 Json = dict[str, Any]
 NODE_PODS: Resource[Json] = Resource("", "v1", "pods", "Pod", namespaced=True, type=dict[str, Any])
@@ -34,6 +35,7 @@ class Host:
     kubeconfig: str
     node_name: str
     records: Records
+    events: EventRecorder
     ports: Ports = field(default_factory=Ports)
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
@@ -44,7 +46,8 @@ class Host:
         """Move a Pod's files out of sight, at once; gives where they can be deleted at leisure."""
         trash = self.root / "trash" / folders.root.name
         trash.parent.mkdir(exist_ok=True, mode=0o700)
-        folders.root.rename(trash)
+        with suppress(FileNotFoundError):  # deleted before it was made
+            folders.root.rename(trash)
         return trash
 
     def now(self) -> datetime:

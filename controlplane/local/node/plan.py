@@ -84,6 +84,10 @@ class ContainerPlan:
 
 def plan_container(pod: Json, container: Json, *, surroundings: Surroundings) -> ContainerPlan:
     """Raises UnrunnableError."""
+    if container.get("restartPolicy"):
+        raise UnrunnableError(
+            "SidecarNotRunnableLocally", f"init container {container['name']}: local mode knows no restartPolicy of its own"
+        )
     program = None if container.get("command") else _own_program(container)
     _check_volumes(pod, container)
     environment = {
@@ -121,7 +125,7 @@ def expand(text: str, environment: Mapping[str, str]) -> str:
 def referenced_objects(pod: Json) -> set[tuple[str, str]]:
     """(kind, name) of every ConfigMap and Secret that the environments of its containers need."""
     found = set()
-    for container in pod["spec"]["containers"]:
+    for container in [*(pod["spec"].get("initContainers") or []), *pod["spec"]["containers"]]:
         for entry in container.get("env") or []:
             source = entry.get("valueFrom") or {}
             found |= {(kind, source[key]["name"]) for key, kind in _KEY_SOURCES.items() if key in source}

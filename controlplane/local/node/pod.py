@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from controlplane.local.node.container import DEFAULT_GRACE_SECONDS, Container
 from controlplane.local.node.host import NODE_PODS, Host
 from controlplane.local.node.logfile import LogFile
 from controlplane.local.node.logserver import NoLogsError
-from controlplane.local.node.plan import PodPorts
+from controlplane.local.node.plan import PodFolders, PodPorts
 from controlplane.local.node.podstatus import pod_status
 from controlplane.local.ports import is_free
 from k8s.api import names
@@ -35,25 +36,25 @@ class LocalPod:
         self.name: str = metadata["name"]
         self.uid: str = metadata["uid"]
         self.ports = PodPorts(runtime=host.ports.take(), status=host.ports.take(), health=host.ports.take())
-        self._pod = pod
+        self._pod = {**pod, "apiVersion": "v1", "kind": "Pod"}  # items of a list lack both
         self._host = host
         self._start_time = host.now()
         self._changed = asyncio.Event()
         self._going = asyncio.Event()
         self._is_object_gone = False
-        self._containers = [
-            Container(pod, manifest, host=host, keeper=self, on_change=self._changed.set) for manifest in pod["spec"]["containers"]
-        ]
+        policy = pod["spec"].get("restartPolicy", "Always")
+        self._containers = [self._container(manifest, restart_policy=policy) for manifest in pod["spec"]["containers"]]
+        init_policy = "Never" if policy == "Never" else "OnFailure"
+        self._inits = [self._container(manifest, restart_policy=init_policy) for manifest in pod["spec"].get("initContainers") or []]
 
     async def run(self) -> None:
         folders = self._host.folders(self.uid)
-        for folder in (folders.workspace, folders.state, *(folders.volume(name) for name in self._volume_names())):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         writer = asyncio.create_task(self._write_status(), name=f"status of {self.name}")
         try:
-            async with asyncio.TaskGroup() as group:
-                for container in self._containers:
-                    group.create_task(container.run(), name=f"container {self.name}/{container.state.name}")
+            if await self._make(folders) and await self._has_initialized():
+                async with asyncio.TaskGroup() as group:
+                    for container in self._containers:
+                        group.create_task(container.run(), name=f"container {self.name}/{container.state.name}")
             self._changed.set()
             await self._going.wait()
         finally:
@@ -72,7 +73,7 @@ class LocalPod:
             own = self._pod["spec"].get("terminationGracePeriodSeconds")
             grace_seconds = DEFAULT_GRACE_SECONDS if own is None else own
         self._going.set()
-        for container in self._containers:
+        for container in (*self._inits, *self._containers):
             container.stop(grace_seconds=grace_seconds)
 
     def vanish(self) -> None:
@@ -92,7 +93,7 @@ class LocalPod:
 
     def find_log(self, container: str, *, previous: bool) -> LogFile:
         """Raises NoLogsError, worded as a kubelet does."""
-        found = next((one for one in self._containers if one.state.name == container), None)
+        found = next((one for one in (*self._inits, *self._containers) if one.state.name == container), None)
         if found is None:
             raise NoLogsError(f"container {container} is not valid for pod {self.name}", status=404)
         log = found.previous_log if previous else found.log
@@ -102,6 +103,33 @@ class LocalPod:
             why = found.state.waiting_reason
             raise NoLogsError(f'container "{container}" in pod "{self.name}" is waiting to start: {why}', status=400)
         return log
+
+    def _container(self, manifest: Json, *, restart_policy: str) -> Container:
+        return Container(self._pod, manifest, host=self._host, keeper=self, on_change=self._changed.set, restart_policy=restart_policy)
+
+    async def _make(self, folders: PodFolders) -> bool:
+        """The Pod's folders, tried again while the disk is full. False when it was told to go meanwhile."""
+        while not self._going.is_set():
+            try:
+                for folder in (folders.workspace, folders.state, *(folders.volume(name) for name in self._volume_names())):
+                    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                return True
+            except OSError as error:
+                _log.warning("folders of the Pod cannot be made", extra={"pod": self.name, "error": str(error)})
+                message = f"its folders cannot be made: {error}"
+                self._host.events.record(self._pod, type="Warning", reason="CreatePodFolders", message=message)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(WRITE_RETRY_SECONDS[-1]):
+                    await self._going.wait()
+        return False
+
+    async def _has_initialized(self) -> bool:
+        """Init containers, one after the other; each must succeed."""
+        for init in self._inits:
+            await init.run()
+            if not init.state.has_succeeded:
+                return False
+        return True
 
     def _usable(self, port: int) -> int:
         if is_free(port):
@@ -122,8 +150,13 @@ class LocalPod:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            states = [container.state for container in self._containers]
-            status = pod_status(states, old=sent, start_time=self._start_time, now=self._host.now())
+            status = pod_status(
+                [container.state for container in self._containers],
+                init_states=[init.state for init in self._inits],
+                old=sent,
+                start_time=self._start_time,
+                now=self._host.now(),
+            )
             if status == sent:
                 continue
             if await self._send(status):

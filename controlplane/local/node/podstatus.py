@@ -48,27 +48,49 @@ class ContainerState:
     def is_running(self) -> bool:
         return self.started_at is not None
 
+    @property
+    def has_succeeded(self) -> bool:
+        return self.is_finished and self.last_termination is not None and self.last_termination.exit_code == 0
 
-def pod_status(states: Sequence[ContainerState], *, old: Mapping[str, Any], start_time: datetime, now: datetime) -> Json:
+    @property
+    def has_failed(self) -> bool:
+        return self.is_finished and not self.has_succeeded
+
+
+def pod_status(
+    states: Sequence[ContainerState],
+    *,
+    old: Mapping[str, Any],
+    start_time: datetime,
+    now: datetime,
+    init_states: Sequence[ContainerState] = (),
+) -> Json:
     """The keys of the status that the node owns. `old` is the status sent last: its transition times are kept."""
+    is_initialized = all(state.has_succeeded for state in init_states)
     is_ready = bool(states) and all(state.is_ready for state in states)
     unready = " ".join(state.name for state in states if not state.is_ready)
     why = {} if is_ready else {"reason": "ContainersNotReady", "message": f"containers with unready status: [{unready}]"}
-    conditions = [("PodScheduled", True, {}), ("Initialized", True, {}), ("ContainersReady", is_ready, why), ("Ready", is_ready, why)]
+    conditions = [
+        ("PodScheduled", True, {}),
+        ("Initialized", is_initialized, {}),
+        ("ContainersReady", is_ready, why),
+        ("Ready", is_ready, why),
+    ]
     return {
-        "phase": _phase(states),
+        "phase": "Failed" if any(state.has_failed for state in init_states) else _phase(states),
         "podIP": "127.0.0.1",
         "podIPs": [{"ip": "127.0.0.1"}],
         "hostIP": "127.0.0.1",
         "startTime": format_timestamp(start_time),
         "conditions": [_condition(type_, is_true, extra, old=old, now=now) for type_, is_true, extra in conditions],
         "containerStatuses": [_container_status(state) for state in states],
+        **({"initContainerStatuses": [_container_status(state) for state in init_states]} if init_states else {}),
     }
 
 
 def _phase(states: Sequence[ContainerState]) -> str:
     if all(state.is_finished for state in states):
-        return "Succeeded" if all(state.last_termination and state.last_termination.exit_code == 0 for state in states) else "Failed"
+        return "Succeeded" if all(state.has_succeeded for state in states) else "Failed"
     # Pending until every container has been started once; a crash later does not bring it back.
     started = all(state.is_running or state.is_finished or state.last_termination for state in states)
     return "Running" if started else "Pending"

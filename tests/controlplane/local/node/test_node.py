@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -22,6 +23,7 @@ from k8s.api.names import RUNTIMED_READY_CONDITION
 from k8s.client import (
     CONFIG_MAPS,
     DEPLOYMENTS,
+    EVENTS,
     NODES,
     SECRETS,
     ApiClient,
@@ -315,6 +317,44 @@ async def test_what_cannot_run_here_waits_and_says_why(cluster: Cluster, fields:
     status, text = await cluster.logs(pod)
     assert status == 400
     assert "waiting to start" in text
+
+
+async def test_init_containers_run_before_and_in_order(cluster: Cluster) -> None:
+    inits = [shell(f"echo {name} >> {cluster.folder}/order", name=name) for name in ("first", "second")]
+    await cluster.deploy("init", shell(f"echo main >> {cluster.folder}/order; echo ready; exec sleep 1000"), initContainers=inits)
+    pod = await cluster.ready_pod("init")
+    await cluster.first_line(pod)
+    assert (cluster.folder / "order").read_text().split() == ["first", "second", "main"]
+    assert [one["state"]["terminated"]["exitCode"] for one in pod["status"]["initContainerStatuses"]] == [0, 0]
+
+
+async def test_an_init_container_that_fails_is_tried_again(cluster: Cluster) -> None:
+    init = shell(f"[ -e {cluster.folder}/go ]", name="init")
+    await cluster.deploy("again", shell("sleep 1000"), initContainers=[init])
+    await cluster.pods(
+        "again", lambda pods: bool(pods) and pods[0].get("status", {}).get("initContainerStatuses", [{}])[0].get("restartCount", 0) > 0
+    )
+    (cluster.folder / "go").touch()
+    await cluster.ready_pod("again")
+
+
+async def test_a_server_that_finds_its_port_taken_gets_another(cluster: Cluster) -> None:
+    await cluster.deploy(
+        "port", shell(f"echo $KRUNTIMES_PORT; until [ -e {cluster.folder}/go ]; do sleep 0.01; done; sleep $(cat {cluster.folder}/go)")
+    )
+    first = int(await cluster.first_line(await cluster.ready_pod("port")))
+    with socket.create_server(("127.0.0.1", first)):
+        (cluster.folder / "go").write_text("0")
+        (pod,) = await cluster.pods("port", lambda pods: status_of(pods[0])["restartCount"] > 0 and is_ready(pods[0]))
+        assert int(await cluster.first_line(pod)) != first
+
+
+async def test_events_say_what_went_wrong(cluster: Cluster) -> None:
+    await cluster.deploy("events", {"name": "runtime", "image": "nginx:latest"})
+    (pod,) = await cluster.pods("events", bool)
+    found = await cluster.until(EVENTS, lambda events: any(one["involvedObject"]["uid"] == pod["metadata"]["uid"] for one in events))
+    event = next(one for one in found if one["involvedObject"]["uid"] == pod["metadata"]["uid"])
+    assert (event["type"], event["reason"]) == ("Warning", "ImageNotRunnableLocally")
 
 
 async def test_the_environment_comes_from_the_manifest_alone(cluster: Cluster) -> None:

@@ -16,6 +16,20 @@ def status(*states: ContainerState, old: dict[str, Any] | None = None, now: date
     return pod_status(states, old=old or {}, start_time=NOW, now=now)
 
 
+def test_init_containers_come_first() -> None:
+    good = Termination(exit_code=0, signal=None, started_at=NOW, finished_at=LATER)
+    waiting = ContainerState(name="runtime", image="i")
+    at_work, done, failed = (
+        ContainerState(name="init", image="i", started_at=NOW),
+        ContainerState(name="init", image="i", is_finished=True, last_termination=good),
+        ContainerState(name="init", image="i", is_finished=True, last_termination=END),
+    )
+    results = [pod_status([waiting], init_states=[init], old={}, start_time=NOW, now=NOW) for init in (at_work, done, failed)]
+    assert [result["phase"] for result in results] == ["Pending", "Pending", "Failed"]
+    assert [conditions(result)["Initialized"] for result in results] == ["False", "True", "False"]
+    assert results[0]["initContainerStatuses"][0]["name"] == "init"
+
+
 def running(name: str = "runtime", *, ready: bool = True) -> ContainerState:
     return ContainerState(name=name, image="image", started_at=NOW, is_ready=ready, container_id="id")
 
