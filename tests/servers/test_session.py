@@ -105,6 +105,7 @@ async def test_forget_kills_what_still_runs_and_answers_when_it_is_gone(session:
     assert session.heard(run_uid).exited is None
 
 
+@pytest.mark.slow
 async def test_fifty_at_once_all_end_with_their_own_output(session: Session) -> None:
     run_uids = [await session.execute(f"echo {number}; exit {number}") for number in range(50)]
     for number, run_uid in enumerate(run_uids):

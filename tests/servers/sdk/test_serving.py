@@ -54,6 +54,7 @@ def test_an_empty_server_ends_at_once_on_sigterm(own_server: ServerProcess) -> N
     assert wait_until_gone(tree, seconds=1) == []
 
 
+@pytest.mark.slow
 async def test_after_sigterm_it_stays_until_the_last_result_was_fetched(own_session: Session, own_server: ServerProcess) -> None:
     run_uid = await own_session.execute("trap 'echo asked; exit 3' USR1; echo ready; while :; do sleep 100 & wait; done")
     heard = await own_session.until_printed(run_uid, b"ready")

@@ -216,6 +216,7 @@ def test_descriptors_sent_to_it_are_not_kept(supervisor: Harness) -> None:
         assert pipe.read() == b""
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_read_for_a_while_misses_nothing(supervisor: Harness) -> None:
     count = 60
     for ticket in range(count):
@@ -233,6 +234,7 @@ def test_a_server_that_does_not_read_for_a_while_misses_nothing(supervisor: Harn
     assert codes == {ticket: ticket for ticket in range(count)}
 
 
+@pytest.mark.slow
 def test_a_server_that_never_reads_is_not_listened_to_and_then_misses_nothing(supervisor: Harness) -> None:
     frame = wire.encode({"op": "nonsense", "id": 1})
     # More answers than the socket holds: the supervisor stops taking orders, so sending stops too.

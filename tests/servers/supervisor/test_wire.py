@@ -11,6 +11,7 @@ from servers.supervisor.wire import FRAME_LIMIT_BYTES, BadMessage, FrameReader, 
 messages = st.dictionaries(st.text(max_size=5), st.one_of(st.integers(), st.text(max_size=20), st.none()), max_size=3)
 
 
+@pytest.mark.slow
 @given(st.lists(messages, max_size=5), st.data())
 def test_however_the_stream_is_cut_the_messages_are_the_same(sent: list[dict[str, object]], data: st.DataObject) -> None:
     stream = b"".join(map(encode, sent))
