@@ -1,11 +1,11 @@
 """The output of one attempt, from chunks of bytes to lines in our log, as it happens (interface.md 6.8).
 
-Complete lines at once; the last, partial one when the output ends. What was seen already, after a new session, is skipped.
+Complete lines at once; the last, partial one when the output ends. How far it is printed is noted, so that a successor of this
+process goes on from there: it may repeat what was printed in the moment of a crash, and loses nothing.
 """
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Callable
 from typing import Final, Literal
 
@@ -18,14 +18,19 @@ TRUNCATED_LINE: Final = "[output truncated]"
 
 
 class LineSplitter:
-    """One stream: bytes in, lines out. Invalid UTF-8 is replaced, also where a character is cut by a chunk's end."""
+    """One stream: bytes in, lines out. Invalid UTF-8 is replaced, a line at a time."""
 
-    def __init__(self) -> None:
-        self.offset = 0
+    def __init__(self, *, offset: int = 0) -> None:
+        self.offset = offset
         """Bytes taken in."""
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._partial: list[str] = []
+        self._partial: list[bytes] = []
+        self._partial_bytes = 0
         self._is_truncated = False
+
+    @property
+    def printed(self) -> int:
+        """Bytes of the lines that were complete."""
+        return self.offset - self._partial_bytes
 
     def feed(self, data: bytes, *, offset: int, is_truncated: bool) -> list[str]:
         """The lines that are complete now, without line ends; empty ones are skipped."""
@@ -35,7 +40,7 @@ class LineSplitter:
         elif known < 0:  # what lies between was lost with an older session
             self.offset = offset
         self.offset += len(data)
-        lines = self._split(self._decoder.decode(data))
+        lines = self._split(data)
         if is_truncated and not self._is_truncated:
             self._is_truncated = True
             lines += [*self.finish(), TRUNCATED_LINE]
@@ -43,37 +48,54 @@ class LineSplitter:
 
     def finish(self) -> list[str]:
         """The last line, if it has no line end."""
-        rest = "".join(self._partial) + self._decoder.decode(b"", final=True)
+        rest = b"".join(self._partial)
         self._partial.clear()
+        self._partial_bytes = 0
         return _present([rest])
 
-    def _split(self, text: str) -> list[str]:
-        first, *others = text.split("\n")
-        self._partial.append(first)
-        if not others:
-            return []
-        complete = ["".join(self._partial), *others[:-1]]
-        self._partial = [others[-1]]
-        return _present(complete)
+    def _split(self, data: bytes) -> list[str]:
+        head, separator, last = data.rpartition(b"\n")
+        complete: list[str] = []
+        if separator:
+            complete = _present((b"".join(self._partial) + head).split(b"\n"))
+            self._partial.clear()
+            self._partial_bytes = 0
+        self._partial.append(last)
+        self._partial_bytes += len(last)
+        return complete
 
 
-def _present(lines: list[str]) -> list[str]:
-    return [line for line in (line.removesuffix("\r") for line in lines) if line]
+def _present(lines: list[bytes]) -> list[str]:
+    stripped = (line.removesuffix(b"\r") for line in lines)
+    return [line.decode("utf-8", "replace") for line in stripped if line]
 
 
 class AttemptLog:
     """Both streams of one attempt, printed with the keys that other programs read."""
 
-    def __init__(self, run: Run, *, attempt: int, pod: str, write: Callable[[str], None]) -> None:
-        self._run, self._attempt, self._pod, self._write = run, attempt, pod, write
-        self._streams: dict[StreamName, LineSplitter] = {stream: LineSplitter() for stream in STREAMS}
+    def __init__(
+        self,
+        run: Run,
+        *,
+        attempt: int,
+        pod: str,
+        write: Callable[[str], None],
+        printed: tuple[int, int] = (0, 0),
+        note_printed: Callable[[int, int], None] = lambda _stdout, _stderr: None,
+    ) -> None:
+        self._run, self._attempt, self._pod, self._write, self._note_printed = run, attempt, pod, write, note_printed
+        self._streams = {stream: LineSplitter(offset=offset) for stream, offset in zip(STREAMS, printed, strict=True)}
 
     def offset(self, stream: StreamName) -> int:
         """From where on output is still unknown."""
         return self._streams[stream].offset
 
     def feed(self, stream: StreamName, data: bytes, *, offset: int, is_truncated: bool) -> None:
-        self._print(stream, self._streams[stream].feed(data, offset=offset, is_truncated=is_truncated))
+        lines = self._streams[stream].feed(data, offset=offset, is_truncated=is_truncated)
+        if lines:
+            self._print(stream, lines)
+            # STRICTLY AFTER: a crash in between repeats lines, the other order would lose them.
+            self._note_printed(self._streams["stdout"].printed, self._streams["stderr"].printed)
 
     def end(self) -> None:
         """No more output: the partial lines, then the line that says so."""

@@ -39,13 +39,15 @@ def read_outputs(path: str) -> dict[str, str]:
 def _read_regular_file(path: str) -> bytes:
     # O_NONBLOCK: opening a FIFO for reading would wait for a writer for ever.
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(fd, "rb", buffering=0) as file:
+    try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise _invalid("outputs file: not a regular file")
         if status.st_size > MAX_FILE_BYTES:
             raise _too_large(f"outputs file: {status.st_size} bytes, over the limit of {MAX_FILE_BYTES}")
-        return file.read(MAX_FILE_BYTES) or b""
+        return os.read(fd, MAX_FILE_BYTES)
+    finally:
+        os.close(fd)
 
 
 def parse_outputs(data: bytes) -> dict[str, str]:

@@ -78,6 +78,9 @@ class StateDir:
             uid, _, rest = path.name.rpartition("@")
             kind = rest.rpartition(".")[2]
             if not uid or kind not in _SUFFIXES:
+                # E.g. what was printed of an attempt whose marker is gone.
+                if kind == "printed" and not path.with_name(f"{uid}@{rest.partition('.')[0]}.marker").exists():
+                    path.unlink(missing_ok=True)
                 continue
             value = self._read(path, _SUFFIXES[kind])
             if value is None and kind == "marker":
@@ -128,7 +131,29 @@ class StateDir:
         self._replace(self._path(run_uid, 0, "workspace"), workspace)
 
     def drop_marker(self, run_uid: str, attempt: int) -> None:
+        """And with it how far its output is printed."""
         self._path(run_uid, attempt, "marker").unlink(missing_ok=True)
+        self._path(run_uid, attempt, "printed").unlink(missing_ok=True)
+
+    def note_printed(self, run_uid: str, attempt: int, *, stdout: int, stderr: int) -> None:
+        """How many bytes of both streams are in our log. Best effort: without it a successor prints them again."""
+        try:
+            fd = os.open(self._path(run_uid, attempt, "printed"), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                # In one call of fixed length: it is never seen half written by a successor.
+                os.pwrite(fd, b"%019d %019d" % (stdout, stderr), 0)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            logger.debug("progress of output is not noted", extra={"uid": run_uid, "error": error.strerror})
+
+    def read_printed(self, run_uid: str, attempt: int) -> tuple[int, int]:
+        """As noted, or nothing."""
+        try:
+            stdout, stderr = self._path(run_uid, attempt, "printed").read_bytes().split()
+            return int(stdout), int(stderr)
+        except (OSError, ValueError):
+            return 0, 0
 
     def drop_record(self, run_uid: str, attempt: int) -> None:
         self._path(run_uid, attempt, "record").unlink(missing_ok=True)

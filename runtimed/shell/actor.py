@@ -190,7 +190,15 @@ class RunActor:
         log = self._logs.get(attempt)
         run = self.machine.state.view or self._last_run
         if log is None and run is not None:
-            log = self._logs[attempt] = AttemptLog(run, attempt=attempt, pod=self._services.pod.name, write=self._services.print_line)
+            state_dir = self._services.state_dir
+            log = self._logs[attempt] = AttemptLog(
+                run,
+                attempt=attempt,
+                pod=self._services.pod.name,
+                write=self._services.print_line,
+                printed=state_dir.read_printed(self.uid, attempt),
+                note_printed=lambda stdout, stderr: state_dir.note_printed(self.uid, attempt, stdout=stdout, stderr=stderr),
+            )
         return log
 
     def _end_output(self, decision: decisions.EndOutput) -> None:

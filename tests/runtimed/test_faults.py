@@ -62,7 +62,7 @@ async def test_kill_9_of_runtimed_re_attaches_to_the_live_attempt(cluster: Clust
     workload.gate.touch()
     run = await cluster.wait(run)
     assert (run.phase, run.status.outputs, run.status.attempt, len(workload.pids)) == ("Succeeded", {"ok": "1"}, 1, 1)
-    assert rig.output_of(run)[-1] == ("stdout", "ended")
+    assert rig.output_of(run) == [("stdout", "started"), ("stdout", "ended")]
     await cluster.wait_until(lambda: not rig.left_of(run))
 
 

@@ -155,6 +155,7 @@ class PodWorld:
         self.fenced = 0
         self.broken_disk = False
         self.crash_after: int | None = None
+        self.on_crash: Callable[[], None] = lambda: None
         self.start()
 
     # -- runtimed's process ------------------------------------------------------------------------------------------
@@ -168,6 +169,7 @@ class PodWorld:
     def crash(self) -> None:
         self.is_up = self.is_connected = False
         self.machine, self.timers, self.messages, self.crash_after = None, {}, [], None
+        self.on_crash()
 
     def list(self) -> None:
         """The consistent list, at start."""

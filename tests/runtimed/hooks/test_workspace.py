@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from k8s.api.run import Run
+from runtimed.hooks.env import build_env
+from runtimed.hooks.source import SourceRefused, clean_path, plan_source
+from runtimed.hooks.workspace import Workspaces
+from tests.runtimed.world import UID, run_body, to_run
+
+
+def run_with(**spec: Any) -> Run:
+    body = run_body()
+    return to_run({**body, "spec": {**body["spec"], **spec}})
+
+
+@pytest.mark.parametrize(
+    ("spec", "entrypoint", "sends_args", "file_name"),
+    [
+        ({"mode": {"task": {}}}, "script", True, ""),
+        ({"mode": {"task": {"entrypoint": "a/../b.sh"}}}, "b.sh", True, ""),
+        ({"source": {"inline": "true"}, "mode": {"task": {"entrypoint": "ignored"}}}, "script", True, "script"),
+        ({"source": {"inline": ""}}, "script", True, "script"),
+        (
+            {"source": {"inline": "x", "inlinePath": "pkg/mod.py"}, "mode": {"function": {"handler": "pkg.mod.f"}}},
+            "script",
+            False,
+            "pkg/mod.py",
+        ),
+    ],
+)
+def test_the_source_table(spec: dict[str, Any], entrypoint: str, sends_args: bool, file_name: str) -> None:
+    plan = plan_source(run_with(**spec))
+    assert (plan.entrypoint, plan.sends_args, plan.file_name) == (entrypoint, sends_args, file_name)
+
+
+@pytest.mark.parametrize("path", [".", "/etc/passwd", "..", "../x", "a/../..", "a\0b", "./."])
+def test_a_path_that_leaves_the_working_directory_is_refused(path: str) -> None:
+    with pytest.raises(SourceRefused, match=r"^field: "):
+        clean_path(path, field="field")
+
+
+def test_a_repository_is_refused_naming_the_field_and_the_remedy() -> None:
+    with pytest.raises(SourceRefused, match=r"spec\.source\.repoURL.*use spec\.source\.inline"):
+        plan_source(run_with(source={"repoURL": "https://git.example/x"}))
+
+
+def test_the_workspace_is_made_and_reused(tmp_path: Path) -> None:
+    workspaces = Workspaces(tmp_path)
+    run = run_with(source={"inline": "écho\r\n"})
+    workspace = workspaces.prepare(run, attempt=0, is_reused=False)
+    folder = tmp_path / UID
+    assert (folder.stat().st_mode & 0o777, (folder / "script").stat().st_mode & 0o777) == (0o755, 0o644)
+    assert (folder / "script").read_bytes() == "écho\r\n".encode()
+    (folder / "kept").write_text("by attempt 0")
+    Path(workspace.outputs_file).write_text("a=1")
+    again = workspaces.prepare(run, attempt=2, is_reused=True)
+    assert again.attempt == 2
+    assert (folder / "kept").exists()
+    assert not Path(again.outputs_file).exists()
+    workspaces.prepare(run, attempt=3, is_reused=False)
+    assert not (folder / "kept").exists()
+
+
+def test_an_outputs_folder_that_user_code_made_is_cleared_too(tmp_path: Path) -> None:
+    workspaces = Workspaces(tmp_path)
+    run = run_with()
+    workspace = workspaces.prepare(run, attempt=0, is_reused=False)
+    (Path(workspace.outputs_file) / "deep").mkdir(parents=True)
+    workspaces.prepare(run, attempt=2, is_reused=True)
+    assert not Path(workspace.outputs_file).exists()
+
+
+def test_a_link_in_place_of_the_workspace_is_removed_and_not_followed(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious").write_text("")
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / UID).symlink_to(outside)
+    Workspaces(tmp_path / "root").remove(UID)
+    assert (outside / "precious").exists()
+    assert not (tmp_path / "root" / UID).exists()
+
+
+def test_folders_without_write_permission_are_removed(tmp_path: Path) -> None:
+    workspaces = Workspaces(tmp_path)
+    workspaces.prepare(run_with(), attempt=0, is_reused=False)
+    locked = tmp_path / UID / "locked"
+    locked.mkdir()
+    (locked / "file").write_text("")
+    locked.chmod(0o500)
+    workspaces.remove(UID)
+    assert not (tmp_path / UID).exists()
+
+
+def test_a_workspace_root_that_is_missing_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(SourceRefused, match=r"^prepare source: write inline: No such file or directory$"):
+        Workspaces(tmp_path / "nowhere").prepare(run_with(), attempt=0, is_reused=False)
+
+
+def test_ours_wins_and_of_equal_names_the_last() -> None:
+    env = [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}, {"name": "KRUNTIME_ARTIFACTS_DIR", "value": "x"}, {"name": "E"}]
+    assert build_env(run_with(env=env), outputs_file="/w/outputs") == {"A": "2", "E": "", "KRUNTIME_OUTPUTS": "/w/outputs"}
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ({"name": "T", "valueFrom": {"fieldRef": {"fieldPath": "x"}}}, r"spec\.env\[1\]\.valueFrom.*'T' asks for fieldRef"),
+        ({"name": "A=B", "value": "x"}, r"spec\.env\[1\]"),
+        ({"name": "A", "value": "secret\0"}, r"spec\.env\[1\]"),
+    ],
+)
+def test_a_variable_that_cannot_be_is_named_without_its_value(variable: dict[str, Any], text: str) -> None:
+    with pytest.raises(SourceRefused, match=text) as refused:
+        build_env(run_with(env=[{"name": "FIRST", "value": "x"}, variable]), outputs_file="/o")
+    assert "secret" not in str(refused.value)
