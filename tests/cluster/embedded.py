@@ -59,8 +59,11 @@ class EmbeddedApiServer:
         self._process = Child([*command, *self._arguments], log=self.folder / "apiserver.log", env=env, capture_stdout=True)
         line = self._process.first_line()
         if not line:
-            self._process.stop()
-            raise ServerFailed(f"the embedded API server did not start:\n{self._process.log_tail()}")
+            process = self._process
+            process.stop()
+            complaint = process.log_tail()
+            self.stop()
+            raise ServerFailed(f"the embedded API server did not start:\n{complaint}")
         self.url = json.loads(line)["url"].rstrip("/")
         self._listen = self.url.partition("://")[2]
 
