@@ -68,12 +68,15 @@ class RunActor:
         self._on_retired = on_retired
         self._events: deque[events.Event] = deque()
         self._is_handling = False
+        self._is_stopped = False
         self._timers: dict[Timer, asyncio.TimerHandle] = {}
         self._logs: dict[int, AttemptLog] = {}
         self._last_run: Run | None = None
 
     def handle(self, event: events.Event) -> None:
         """Takes the event in and performs what follows from it. Events that arise meanwhile wait their turn."""
+        if self._is_stopped:
+            return
         self._events.append(event)
         if self._is_handling:
             return
@@ -101,7 +104,8 @@ class RunActor:
         log.feed(stream, output.data, offset=output.offset, is_truncated=output.truncated)  # type: ignore[arg-type]
 
     def stop(self) -> None:
-        """The process ends; what is on disk is enough for the next one."""
+        """The process ends, or nothing is left to do. What is on disk is enough for a successor."""
+        self._is_stopped = True
         for handle in self._timers.values():
             handle.cancel()
         self._timers.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -21,6 +22,29 @@ def rig(api: EmbeddedApiServer) -> Iterator[Rig]:
     with Rig(api) as rig:
         rig.start_server()
         yield rig
+
+
+@pytest.fixture(scope="module")
+def shared_rig(api: EmbeddedApiServer) -> Iterator[Rig]:
+    """A Pod for the tests of a module that leave its processes alone."""
+
+    async def create_pod(rig: Rig) -> None:
+        cluster = await Cluster.open(rig)
+        async with cluster.client:
+            await cluster.create_pod()
+
+    with Rig(api) as rig:
+        rig.start_server()
+        asyncio.run(create_pod(rig))
+        rig.start_runtimed()
+        yield rig
+
+
+@pytest.fixture
+async def shared(shared_rig: Rig) -> AsyncIterator[Cluster]:
+    cluster = await Cluster.open(shared_rig)
+    async with cluster.client:
+        yield cluster
 
 
 @pytest.fixture

@@ -11,12 +11,13 @@ from typing import Any
 
 import grpc
 import pytest
-from krtpb.executor.v1 import runtime_pb2, runtime_pb2_grpc
+from krtpb.executor.v1 import runtime_pb2, runtime_pb2_grpc, stream_pb2, stream_pb2_grpc
 
 from k8s.api import transitions
 from k8s.api.phases import Reason
 from k8s.api.run import Run
 from k8s.client import PODS
+from runtimed.shell import frames
 from tests.cluster.embedded import EmbeddedApiServer
 from tests.runtimed.rig import NAMESPACE, Cluster, Rig, is_alive
 
@@ -264,3 +265,19 @@ async def fetch(port: int, path: str) -> int:
 def read_metrics(port: int) -> str:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
         return str(answer.read().decode())
+
+
+async def test_what_the_server_holds_of_an_unknown_run_is_killed_at_start(cluster: Cluster, rig: Rig, workload: Workload) -> None:
+    """Rule 12: nobody's execution, left by whoever had the session before."""
+    rig.kill_runtimed()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{rig.port}") as channel:
+        call = stream_pb2_grpc.RuntimeStreamStub(channel).Session()
+        await call.write(frames.hello("before"))
+        execute = stream_pb2.Execute(
+            key=stream_pb2.AttemptKey(run_uid="nobody", attempt=0), args=[workload.text], working_dir=str(rig.folder), entrypoint="script"
+        )
+        await call.write(stream_pb2.SessionRequest(execute=execute))
+        await cluster.wait_until(lambda: len(workload.pids) == 1)
+        rig.start_runtimed()
+        await cluster.wait_until(lambda: not is_alive(workload.pids[0]))
+        call.cancel()

@@ -19,11 +19,11 @@ def condition(run: Run, type_: str) -> tuple[str, str, str]:
     return found.status, found.reason, found.message
 
 
-async def test_a_run_succeeds_with_its_outputs_exit_code_and_ledger(cluster: Cluster, rig: Rig) -> None:
-    run = await cluster.script(
+async def test_a_run_succeeds_with_its_outputs_exit_code_and_ledger(shared: Cluster, shared_rig: Rig) -> None:
+    run = await shared.script(
         'echo "hello $1"; echo oops >&2; echo "total=$((1+2))" >> "$KRUNTIME_OUTPUTS"', mode={"task": {"args": ["you"]}}
     )
-    run = await cluster.wait(run)
+    run = await shared.wait(run)
     assert (run.phase, run.status.message, run.status.outputs) == ("Succeeded", "execution completed", {"total": "3"})
     assert (run.status.exit_code, run.status.attempt) == (0, 1)
     assert condition(run, "Running") == ("False", "Completed", "")
@@ -42,35 +42,35 @@ async def test_a_run_succeeds_with_its_outputs_exit_code_and_ledger(cluster: Clu
     known = [step for step in steps if step is not None]
     assert len(known) == 7
     assert known[:4] == sorted(known[:4])
-    await cluster.wait_until(lambda: not rig.left_of(run))
-    assert sorted(rig.output_of(run)) == [("stderr", "oops"), ("stdout", "hello you")]
+    await shared.wait_until(lambda: not shared_rig.left_of(run))
+    assert sorted(shared_rig.output_of(run)) == [("stderr", "oops"), ("stdout", "hello you")]
 
 
-async def test_a_failing_exit_code_ends_as_failed(cluster: Cluster) -> None:
-    run = await cluster.wait(await cluster.script("echo wrong >&2; exit 7"))
+async def test_a_failing_exit_code_ends_as_failed(shared: Cluster) -> None:
+    run = await shared.wait(await shared.script("echo wrong >&2; exit 7"))
     assert (run.phase, run.status.exit_code, run.status.attempt) == ("Failed", 7, 1)
     assert condition(run, "Completed")[:2] == ("False", "RuntimeError")
     assert condition(run, "Running")[:2] == ("False", "RuntimeError")
 
 
-async def test_a_signal_is_named_in_the_message(cluster: Cluster) -> None:
-    run = await cluster.wait(await cluster.script("kill -9 $$"))
+async def test_a_signal_is_named_in_the_message(shared: Cluster) -> None:
+    run = await shared.wait(await shared.script("kill -9 $$"))
     assert (run.phase, run.status.exit_code) == ("Failed", 137)
     assert "signal 9 (SIGKILL)" in run.status.message
 
 
-async def test_a_run_that_lasts_shows_running_and_a_short_one_only_its_end(cluster: Cluster, rig: Rig) -> None:
-    gate = rig.folder / "gate"
-    run = await cluster.script(f"until [ -e {gate} ]; do sleep 0.02; done")
-    shown = await cluster.wait(run, lambda run: run.phase == "Running")
+async def test_a_run_that_lasts_shows_running_and_a_short_one_only_its_end(shared: Cluster, shared_rig: Rig) -> None:
+    gate = shared_rig.folder / "gate"
+    run = await shared.script(f"until [ -e {gate} ]; do sleep 0.02; done")
+    shown = await shared.wait(run, lambda run: run.phase == "Running")
     assert condition(shown, "Running") == ("True", "Claimed", "claimed by runtimed")
     assert shown.status.start_time is not None
     gate.touch()
-    assert (await cluster.wait(run)).phase == "Succeeded"
+    assert (await shared.wait(run)).phase == "Succeeded"
 
 
-async def test_the_full_timeout_is_given_and_not_a_whole_second_more(cluster: Cluster) -> None:
-    run = await cluster.wait(await cluster.script("sleep 60", timeout="400ms"))
+async def test_the_full_timeout_is_given_and_not_a_whole_second_more(shared: Cluster) -> None:
+    run = await shared.wait(await shared.script("sleep 60", timeout="400ms"))
     assert (run.phase, run.status.message) == ("Timeout", "timeout after 400ms")
     timings = run.status.timings
     assert timings is not None
@@ -80,15 +80,15 @@ async def test_the_full_timeout_is_given_and_not_a_whole_second_more(cluster: Cl
     assert 0.35 < lasted < 1.5
 
 
-async def test_cancel_kills_the_process_tree(cluster: Cluster, rig: Rig) -> None:
-    mark = rig.folder / "pid"
-    run = await cluster.script(f"sleep 300 & echo $! > {mark}; wait")
-    await cluster.wait_until(lambda: mark.exists() and mark.read_text().strip() != "")
-    await cluster.cancel(run)
-    run = await cluster.wait(run)
+async def test_cancel_kills_the_process_tree(shared: Cluster, shared_rig: Rig) -> None:
+    mark = shared_rig.folder / "pid"
+    run = await shared.script(f"sleep 300 & echo $! > {mark}; wait")
+    await shared.wait_until(lambda: mark.exists() and mark.read_text().strip() != "")
+    await shared.cancel(run)
+    run = await shared.wait(run)
     assert (run.phase, run.status.message) == ("Cancelled", "cancelled by user")
     assert condition(run, "Completed")[:2] == ("False", "Cancelled")
-    await cluster.wait_until(lambda: not is_alive(int(mark.read_text())))
+    await shared.wait_until(lambda: not is_alive(int(mark.read_text())))
 
 
 async def test_a_run_that_waits_for_a_slot_stays_scheduled_and_can_be_cancelled(api: EmbeddedApiServer) -> None:
@@ -111,34 +111,34 @@ async def test_a_run_that_waits_for_a_slot_stays_scheduled_and_can_be_cancelled(
             assert (await cluster.wait(waiting)).phase == "Succeeded"
 
 
-async def test_retries_in_place_reuse_the_workspace_and_succeed_at_last(cluster: Cluster, rig: Rig) -> None:
+async def test_retries_in_place_reuse_the_workspace_and_succeed_at_last(shared: Cluster, shared_rig: Rig) -> None:
     policy = {"maxAttempts": 3, "backoff": "100ms"}
-    run = await cluster.script(
+    run = await shared.script(
         'echo x >> tries; echo "n=$(wc -l < tries)" > "$KRUNTIME_OUTPUTS"; [ $(wc -l < tries) = 3 ]', retryPolicy=policy
     )
-    run = await cluster.wait(run)
+    run = await shared.wait(run)
     assert (run.phase, run.status.attempt, run.status.outputs) == ("Succeeded", 3, {"n": "3"})
     assert run.status.exit_code == 0
 
 
-async def test_exhausted_retries_end_as_the_last_failure(cluster: Cluster) -> None:
-    run = await cluster.wait(await cluster.script("exit 3", retryPolicy={"maxAttempts": 2, "backoff": "50ms"}))
+async def test_exhausted_retries_end_as_the_last_failure(shared: Cluster) -> None:
+    run = await shared.wait(await shared.script("exit 3", retryPolicy={"maxAttempts": 2, "backoff": "50ms"}))
     assert (run.phase, run.status.attempt, run.status.exit_code) == ("Failed", 2, 3)
 
 
-async def test_each_attempt_gets_the_full_timeout(cluster: Cluster) -> None:
+async def test_each_attempt_gets_the_full_timeout(shared: Cluster) -> None:
     text = "[ -e once ] && sleep 0.3 && exit 0; touch once; sleep 60"
-    run = await cluster.wait(await cluster.script(text, timeout="600ms", retryPolicy={"maxAttempts": 2, "backoff": "500ms"}))
+    run = await shared.wait(await shared.script(text, timeout="600ms", retryPolicy={"maxAttempts": 2, "backoff": "500ms"}))
     assert (run.phase, run.status.attempt) == ("Succeeded", 2)
 
 
-async def test_deleting_a_run_kills_its_processes_and_removes_its_files(cluster: Cluster, rig: Rig) -> None:
-    mark = rig.folder / "pid"
-    run = await cluster.script(f"echo $$ > {mark}; sleep 300")
-    await cluster.wait_until(lambda: mark.exists() and mark.read_text().strip() != "")
-    await cluster.client.delete(RUNS, run.metadata.name, namespace=NAMESPACE)
-    await cluster.wait_until(lambda: not is_alive(int(mark.read_text())))
-    await cluster.wait_until(lambda: not rig.left_of(run))
+async def test_deleting_a_run_kills_its_processes_and_removes_its_files(shared: Cluster, shared_rig: Rig) -> None:
+    mark = shared_rig.folder / "pid"
+    run = await shared.script(f"echo $$ > {mark}; sleep 300")
+    await shared.wait_until(lambda: mark.exists() and mark.read_text().strip() != "")
+    await shared.client.delete(RUNS, run.metadata.name, namespace=NAMESPACE)
+    await shared.wait_until(lambda: not is_alive(int(mark.read_text())))
+    await shared.wait_until(lambda: not shared_rig.left_of(run))
 
 
 @pytest.mark.parametrize(
@@ -168,26 +168,24 @@ async def test_bad_input_ends_as_failed_with_a_message_that_names_it(
     assert run.status.outputs == {}
 
 
-async def test_the_environment_is_the_runs_and_ours_wins_where_reserved(cluster: Cluster) -> None:
+async def test_the_environment_is_the_runs_and_ours_wins_where_reserved(shared: Cluster) -> None:
     env = [{"name": "A", "value": "1"}, {"name": "KRUNTIME_OUTPUTS", "value": "/dev/null"}]
-    run = await cluster.wait(await cluster.script('echo "a=$A" >> "$KRUNTIME_OUTPUTS"', env=env))
+    run = await shared.wait(await shared.script('echo "a=$A" >> "$KRUNTIME_OUTPUTS"', env=env))
     assert run.status.outputs == {"a": "1"}
 
 
-async def test_output_is_logged_for_every_attempt_with_the_keys_in_order(cluster: Cluster, rig: Rig) -> None:
-    run = await cluster.wait(
-        await cluster.script("printf 'a\\xff\\r\\n\\nlast'; exit 1", retryPolicy={"maxAttempts": 2, "backoff": "50ms"})
-    )
-    assert rig.output_of(run) == [("stdout", "a�"), ("stdout", "last")] * 2
-    lines = [line for line in rig.log_lines() if line.get("run_uid") == run.uid]
+async def test_output_is_logged_for_every_attempt_with_the_keys_in_order(shared: Cluster, shared_rig: Rig) -> None:
+    run = await shared.wait(await shared.script("printf 'a\\xff\\r\\n\\nlast'; exit 1", retryPolicy={"maxAttempts": 2, "backoff": "50ms"}))
+    assert shared_rig.output_of(run) == [("stdout", "a�"), ("stdout", "last")] * 2
+    lines = [line for line in shared_rig.log_lines() if line.get("run_uid") == run.uid]
     assert list(lines[0]) == ["run_uid", "run_name", "namespace", "runtime", "pod", "stream", "message"]
-    ends = [line["attempt"] for line in rig.log_lines() if line.get("ended_run_uid") == run.uid]
+    ends = [line["attempt"] for line in shared_rig.log_lines() if line.get("ended_run_uid") == run.uid]
     assert ends == [1, 2]
 
 
-async def test_hundred_runs_at_once_all_end_well(cluster: Cluster, rig: Rig) -> None:
-    runs = [await cluster.script(f'echo "n={n}" >> "$KRUNTIME_OUTPUTS"') for n in range(100)]
-    ended = [await cluster.wait(run) for run in runs]
+async def test_hundred_runs_at_once_all_end_well(shared: Cluster, shared_rig: Rig) -> None:
+    runs = [await shared.script(f'echo "n={n}" >> "$KRUNTIME_OUTPUTS"') for n in range(100)]
+    ended = [await shared.wait(run) for run in runs]
     assert [run.status.outputs for run in ended] == [{"n": str(n)} for n in range(100)]
-    await cluster.wait_until(lambda: not list(rig.workspace.iterdir()))
-    await cluster.wait_until(lambda: [path.name for path in rig.state_dir.iterdir()] == ["node-boot-id"])
+    await shared.wait_until(lambda: not list(shared_rig.workspace.iterdir()))
+    await shared.wait_until(lambda: [path.name for path in shared_rig.state_dir.iterdir()] == ["node-boot-id"])

@@ -1,0 +1,164 @@
+"""The session client against a real gRPC server that a test scripts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import pytest
+from krtpb.executor.v1 import stream_pb2, stream_pb2_grpc
+
+from runtimed.shell import frames
+from runtimed.shell.session import CHANNEL_OPTIONS, Session
+from tests.cluster.processes import free_ports
+
+Script = Callable[[Any, Any], Awaitable[None]]
+
+
+class Servicer(stream_pb2_grpc.RuntimeStreamServicer):
+    def __init__(self, script: Script) -> None:
+        self._script = script
+
+    async def Session(self, requests: Any, context: Any) -> None:  # noqa: N802 - gRPC's name
+        await self._script(requests, context)
+
+
+class Heard:
+    """A Listener that remembers, and can be waited for."""
+
+    def __init__(self) -> None:
+        self.told: asyncio.Queue[object] = asyncio.Queue()
+
+    def on_welcome(self, boot_id: str, held: frames.HeldRuns) -> None:
+        self.told.put_nowait((boot_id, sorted(held)))
+
+    def on_lost(self) -> None:
+        self.told.put_nowait("lost")
+
+    def on_response(self, response: stream_pb2.SessionResponse) -> None:
+        self.told.put_nowait(response.WhichOneof("event"))
+
+    async def next(self) -> object:
+        async with asyncio.timeout(10):
+            return await self.told.get()
+
+
+@asynccontextmanager
+async def serving(script: Script | None, port: int) -> AsyncIterator[None]:
+    server = grpc.aio.server()
+    if script is not None:
+        stream_pb2_grpc.add_RuntimeStreamServicer_to_server(Servicer(script), server)
+    server.add_insecure_port(f"127.0.0.1:{port}")
+    await server.start()
+    try:
+        yield
+    finally:
+        await server.stop(grace=None)
+
+
+@asynccontextmanager
+async def connected(port: int) -> AsyncIterator[tuple[Session, Heard]]:
+    heard = Heard()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=CHANNEL_OPTIONS) as channel:
+        session = Session(channel, listener=heard)
+        task = asyncio.create_task(session.run())
+        try:
+            yield session, heard
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
+
+def welcome(boot_id: str, *uids: str) -> stream_pb2.SessionResponse:
+    held = [stream_pb2.Held(key=stream_pb2.AttemptKey(run_uid=uid)) for uid in uids]
+    return stream_pb2.SessionResponse(welcome=stream_pb2.Welcome(boot_id=boot_id, held=held))
+
+
+async def echo(requests: Any, context: Any) -> None:
+    """Welcomes, then answers each Forget, and ends the session at a Cancel."""
+    async for request in requests:
+        match request.WhichOneof("event"):
+            case "hello":
+                await context.write(welcome("boot-1", "a", "b"))
+            case "forget":
+                await context.write(stream_pb2.SessionResponse(forgotten=stream_pb2.Forgotten(key=request.forget.key)))
+            case "cancel":
+                return
+
+
+@pytest.fixture
+def port() -> int:
+    return free_ports(1)[0]
+
+
+async def test_hello_comes_first_and_frames_go_both_ways(port: int) -> None:
+    async with serving(echo, port), connected(port) as (session, heard):
+        assert await heard.next() == ("boot-1", ["a", "b"])
+        assert session.is_standing
+        session.send(frames.forget("a", 0))
+        assert await heard.next() == "forgotten"
+
+
+async def test_a_session_that_ends_is_told_and_a_new_one_begins(port: int) -> None:
+    async with serving(echo, port), connected(port) as (session, heard):
+        await heard.next()
+        session.send(frames.cancel("a", 0))
+        assert await heard.next() == "lost"
+        assert await heard.next() == ("boot-1", ["a", "b"])
+
+
+async def test_it_waits_for_a_server_that_is_not_there_yet(port: int) -> None:
+    async with connected(port) as (session, heard):
+        session.send(frames.forget("a", 0))  # dropped: no session stands
+        async with serving(echo, port):
+            assert await heard.next() == ("boot-1", ["a", "b"])
+        assert await heard.next() == "lost"
+        assert not session.is_standing
+        async with serving(echo, port):
+            assert await heard.next() == ("boot-1", ["a", "b"])
+            assert heard.told.empty()
+
+
+async def test_a_server_without_the_stream_never_stands_and_is_named(port: int, caplog: pytest.LogCaptureFixture) -> None:
+    refused = asyncio.Event()
+
+    class Handler(grpc.aio.ServerInterceptor):
+        async def intercept_service(self, continuation: Any, details: Any) -> Any:
+            refused.set()
+            return await continuation(details)
+
+    server = grpc.aio.server(interceptors=[Handler()])
+    server.add_insecure_port(f"127.0.0.1:{port}")
+    await server.start()
+    try:
+        async with connected(port) as (session, heard):
+            for _ in range(2):
+                refused.clear()
+                async with asyncio.timeout(10):
+                    await refused.wait()
+            assert not session.is_standing
+            assert heard.told.empty()
+    finally:
+        await server.stop(grace=None)
+    assert "the Runtime Server does not offer executor.v1.RuntimeStream" in caplog.text
+
+
+async def test_a_server_that_breaks_the_protocol_is_asked_again(port: int, caplog: pytest.LogCaptureFixture) -> None:
+    attempts = 0
+
+    async def confused(requests: Any, context: Any) -> None:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 1:
+            return
+        if attempts == 2:
+            await context.write(stream_pb2.SessionResponse(forgotten=stream_pb2.Forgotten()))
+            return
+        await echo(requests, context)
+
+    async with serving(confused, port), connected(port) as (_, heard):
+        assert await heard.next() == ("boot-1", ["a", "b"])
+    assert "the Runtime Server breaks the protocol" in caplog.text
