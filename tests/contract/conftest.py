@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import count
+from pathlib import Path
 
 import aiohttp
 import pytest
 
 from tests.cluster.binaries import BinariesMissing, binaries_are_required, binaries_folder
 from tests.cluster.embedded import EmbeddedApiServer
+from tests.cluster.kubectl import Kubectl
 from tests.cluster.real import RealApiServer
 from tests.cluster.server import ApiServer
 from tests.contract.http import NAMESPACES, Api
+from tests.contract.objects import run
 
 _numbers = count(1)
 
@@ -54,3 +57,32 @@ async def api(server: ApiServer) -> AsyncIterator[Api]:
         api = Api(session, access=server.admin, namespace=f"case-{next(_numbers)}")
         await api.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": api.namespace}})
         yield api
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """One folder a server, so that discovery is asked for once."""
+    made: dict[str, Path] = {}
+
+    def folder(name: str) -> Path:
+        if name not in made:
+            made[name] = tmp_path_factory.mktemp(name)
+        return made[name]
+
+    return folder
+
+
+@pytest.fixture
+def kubectl(server: ApiServer, folders: Callable[[str], Path]) -> Kubectl:
+    need_binaries()
+    return Kubectl(server, folder=folders(server.name))
+
+
+@pytest.fixture
+def one(kubectl: Kubectl) -> Kubectl:
+    """With a Run that is running."""
+    kubectl.create(run())
+    kubectl.ok(
+        "patch", "run", "one", "--subresource=status", "--type=merge", "-p", '{"status": {"phase": "Running", "assignedPod": "pod-1"}}'
+    )
+    return kubectl
