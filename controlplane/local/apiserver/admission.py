@@ -82,14 +82,6 @@ def _parse_json(body: bytes, *, definition: Definition) -> Any:
         raise bad_request("the object is nested too deeply") from error
 
 
-def _parse_protobuf(body: bytes) -> Document:
-    try:
-        return decode_protobuf(body)
-    except NotReadable as error:
-        remedy = "send JSON; with kubectl, add --dry-run=client -o yaml and pipe it into kubectl create -f -"
-        raise Refused(f"{error} by this server; {remedy}", code=415, reason="UnsupportedMediaType") from error
-
-
 def _parse_yaml(body: bytes) -> Any:
     try:
         # Through JSON: dates and other things that only YAML has become what they were written as.

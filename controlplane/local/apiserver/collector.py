@@ -50,6 +50,11 @@ class Collector:
                 if stored.owners or b'"deletionTimestamp"' in stored.body:
                     self._look_at((definition.resource, stored.key))
 
+    @property
+    def has_work(self) -> bool:
+        """Whether anything is left to look at."""
+        return bool(self._due)
+
     def offer(self, event: Event) -> None:
         place = (event.resource, event.stored.key)
         if event.previous is not None:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from controlplane.local.apiserver.statuses import Refused
+
 MEDIA_TYPE = "application/vnd.kubernetes.protobuf"
 _MAGIC = b"k8s\0"
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -65,8 +67,16 @@ _KINDS: dict[str, dict[int, _Field]] = {
 }
 
 
-def decode_protobuf(body: bytes) -> Document:
-    """The object as JSON would have it. Raises NotReadable."""
+def decode(body: bytes) -> Document:
+    """The object as JSON would have it. Raises Refused with what to do instead."""
+    try:
+        return _read_object(body)
+    except NotReadable as error:
+        remedy = "send JSON; with kubectl, add --dry-run=client -o yaml and pipe it into kubectl create -f -"
+        raise Refused(f"{error} by this server; {remedy}", code=415, reason="UnsupportedMediaType") from error
+
+
+def _read_object(body: bytes) -> Document:
     if not body.startswith(_MAGIC):
         raise NotReadable("the body is no Kubernetes protobuf object")
     envelope = dict(_wire_fields(body[len(_MAGIC) :]))
