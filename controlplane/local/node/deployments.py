@@ -96,6 +96,9 @@ class DeploymentController:
         except NotFound:
             return
         self._deployments.take(answer)
+        if answer["metadata"].get("generation") != metadata.get("generation"):
+            # Somebody changed the spec before our write: the cache has it now, so its watch event will be old news.
+            self.touch(metadata["uid"])
 
     def _random_suffix(self) -> str:
         return "".join(self._random.choices(_NAME_ALPHABET, k=5))
