@@ -145,9 +145,10 @@ async def test_a_write_without_an_answer_is_read_and_decided_again(cluster: Clus
 
 
 async def test_a_result_that_the_schema_refuses_fails_with_the_field_in_its_message(cluster: Cluster, rig: Rig) -> None:
-    """A server with a stricter schema than ours, once; the second, barer write is taken."""
+    """A server with a stricter schema than ours; a barer write is taken."""
     run = await cluster.create("refused", source={"inline": "true"})
-    await cluster.fail_writes(run, kind="answer", code=422, reason="Invalid", message="status.outputs: Too many: 65")
+    # Twice: on a slow machine the first write is Running, which is then left out.
+    await cluster.fail_writes(run, count=2, kind="answer", code=422, reason="Invalid", message="status.outputs: Too many: 65")
     run = await cluster.wait(await cluster.bind(run))
     assert run.phase == "Failed"
     assert "status.outputs" in run.status.message
@@ -166,9 +167,8 @@ async def test_sigterm_of_the_container_alone_exits_at_once_and_leaves_the_run_r
     cluster: Cluster, rig: Rig, workload: Workload
 ) -> None:
     run = await running(cluster, workload)
-    assert rig.runtimed is not None
     rig.terminate_runtimed()
-    await asyncio.to_thread(rig.runtimed.stop)
+    await cluster.wait_until(lambda: rig.runtimed is not None and not rig.runtimed.is_running)
     assert is_alive(workload.pids[0])
     pod = await cluster.client.get(PODS, rig.pod_name, namespace=NAMESPACE)
     assert pod.heartbeat is not None
@@ -196,7 +196,6 @@ async def test_a_pod_that_is_deleted_finishes_what_runs_and_hands_the_rest_back(
             assert (handed_back.status.assigned_pod, handed_back.status.attempt) == ("", 0)
             workload.gate.touch()
             assert (await cluster.wait(run)).phase == "Succeeded"
-            assert rig.runtimed is not None
             await cluster.wait_until(lambda: rig.runtimed is not None and not rig.runtimed.is_running)
 
 
