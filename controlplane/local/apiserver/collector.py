@@ -50,11 +50,6 @@ class Collector:
                 if stored.owners or b'"deletionTimestamp"' in stored.body:
                     self._look_at((definition.resource, stored.key))
 
-    @property
-    def has_work(self) -> bool:
-        """Whether anything is left to look at."""
-        return bool(self._due)
-
     def offer(self, event: Event) -> None:
         place = (event.resource, event.stored.key)
         if event.previous is not None:
@@ -97,9 +92,14 @@ class Collector:
             await self._wake.wait()
             self._wake.clear()
             while self._due:
-                for _ in range(min(_BATCH, len(self._due))):
-                    self._collect(self._due.popitem(last=False)[0])
+                self.collect_due(limit=_BATCH)
                 await asyncio.sleep(0)
+
+    def collect_due(self, *, limit: int) -> None:
+        """Does what is due now, and what becomes due by it."""
+        while self._due and limit > 0:
+            self._collect(self._due.popitem(last=False)[0])
+            limit -= 1
 
     # --- one object
 

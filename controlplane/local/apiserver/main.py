@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Coroutine
@@ -62,8 +63,10 @@ async def running(settings: Settings) -> AsyncIterator[str]:
     private.require_linux()
     host, port = private.parse_listen(settings.listen)
     private.make_private_folder(settings.data_dir)
+    lock = private.lock_folder(settings.data_dir)
     token = private.load_or_make_token(settings.token_file or settings.data_dir / "token")
     async with contextlib.AsyncExitStack() as stack:
+        stack.callback(os.close, lock)
         store = _open(settings, stack=stack)
         server, hub = _assemble(settings, store=store, token=token, stack=stack)
         bound = await _listen(server, host=host, port=port, stack=stack)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import fcntl
 import hmac
 import ipaddress
 import os
@@ -10,7 +12,6 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import aiohttp
 import yaml
 
 from k8s.api.errors import UsageError
@@ -48,6 +49,17 @@ def make_private_folder(path: Path) -> None:
     path.chmod(0o700)
 
 
+def lock_folder(path: Path) -> int:
+    """Two servers on one store would overwrite each other: the second is refused. The lock goes with the descriptor, or the process."""
+    descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise UsageError(f"--data-dir {path}: another API server already runs on it; stop that one, or choose another folder") from error
+    return descriptor
+
+
 def write_private_file(path: Path, *, text: str) -> None:
     """Arrives whole, by rename, with mode 0600 from its first byte on."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -77,7 +89,8 @@ def is_authorized(headers: Mapping[str, str], *, token: str) -> bool:
     if bearer:
         return hmac.compare_digest(bearer.encode(), f"Bearer {token}".encode())
     proxied = headers.get("Proxy-Authorization", "")
-    return hmac.compare_digest(proxied.encode(), aiohttp.BasicAuth(_PROXY_USER, token).encode().encode())
+    expected = base64.b64encode(f"{_PROXY_USER}:{token}".encode())
+    return hmac.compare_digest(proxied.encode(), b"Basic " + expected)
 
 
 _PROXY_USER = "kruntimes"

@@ -1,157 +1,198 @@
-"""The few objects that kubectl sends as protobuf and not as JSON: those of `kubectl create namespace|configmap|secret|serviceaccount`.
+"""Reading the protobuf bodies that kubectl sends of some built-in kinds (kubectl create namespace, configmap, role, deployment, …).
 
-Written against the wire format, with a table of the fields that these commands set; a field that is not in the table is refused
-rather than lost. Everything else that kubectl and our own processes send is JSON or YAML, so this stays small.
+Kubernetes' wire format is an envelope around the kind's own message. Only fields that such commands fill in are known here;
+a body that sets any other is refused by name, never stored without it. Answers are always JSON, which every client accepts.
+Field numbers: the generated.proto files of k8s.io/api and k8s.io/apimachinery.
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from controlplane.local.apiserver.statuses import Refused
 
 MEDIA_TYPE = "application/vnd.kubernetes.protobuf"
-_MAGIC = b"k8s\0"
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_MAGIC = b"k8s\x00"
+_REMEDY = "send JSON; with kubectl, add --dry-run=client -o yaml and pipe it into kubectl create -f -"
 
-Document = dict[str, Any]
-
-
-class NotReadable(ValueError):
-    """Not such an object, or one with a field that we do not know."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Field:
-    """Where a value goes in the JSON object, and how it is read. A map's entries are messages of key (1) and value (2)."""
-
-    name: str
-    read: Callable[[bytes], Any]
-    is_map: bool = False
+Value = int | bytes
+Reader = Callable[[Value], Any]
+Message = Mapping[int, tuple[str, Reader]]
+"""Field number to name and reader; a name that ends in [] is a list, in {} a map."""
 
 
-def _text(data: bytes) -> str:
-    return data.decode()
+class _Unreadable(ValueError):
+    """Not such an object, or with a field that is not known here."""
 
 
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
-
-
-def _reader(fields: dict[int, _Field]) -> Callable[[bytes], Document]:
-    return lambda data: _read_message(data, fields)
-
-
-_TYPE_META = {1: _Field("apiVersion", _text), 2: _Field("kind", _text)}
-_OBJECT_META = {
-    1: _Field("name", _text),
-    2: _Field("generateName", _text),
-    3: _Field("namespace", _text),
-    4: _Field("selfLink", _text),
-    5: _Field("uid", _text),
-    6: _Field("resourceVersion", _text),
-    8: _Field("creationTimestamp", lambda data: None),
-    11: _Field("labels", _text, is_map=True),
-    12: _Field("annotations", _text, is_map=True),
-}
-_METADATA = {1: _Field("metadata", _reader(_OBJECT_META))}
-_EMPTY = _reader({})
-_KINDS: dict[str, dict[int, _Field]] = {
-    "Namespace": _METADATA | {2: _Field("spec", _EMPTY), 3: _Field("status", _reader({1: _Field("phase", _text)}))},
-    "ConfigMap": _METADATA | {2: _Field("data", _text, is_map=True), 3: _Field("binaryData", _base64, is_map=True)},
-    "Secret": _METADATA | {2: _Field("data", _base64, is_map=True), 3: _Field("type", _text), 4: _Field("stringData", _text, is_map=True)},
-    "ServiceAccount": _METADATA,
-}
-
-
-def decode(body: bytes) -> Document:
-    """The object as JSON would have it. Raises Refused with what to do instead."""
+def decode(body: bytes) -> dict[str, Any]:
+    """The object in the envelope, as its JSON would be. Raises 415 for what cannot be read."""
     try:
-        return _read_object(body)
-    except NotReadable as error:
-        remedy = "send JSON; with kubectl, add --dry-run=client -o yaml and pipe it into kubectl create -f -"
-        raise Refused(f"{error} by this server; {remedy}", code=415, reason="UnsupportedMediaType") from error
+        if not body.startswith(_MAGIC):
+            raise _Unreadable("it does not begin as one")
+        envelope = dict(_fields(body[len(_MAGIC) :]))
+        types = dict(_fields(_bytes(envelope.get(1, b""))))
+        kind = _text(types.get(2, b""))
+        if kind not in _KINDS:
+            raise _Unreadable(f"a {kind or 'nameless kind'} is not understood in this format, only {', '.join(_KINDS)} are")
+        return {"apiVersion": _text(types.get(1, b"")), "kind": kind} | _read(_bytes(envelope.get(2, b"")), fields=_KINDS[kind])
+    except (_Unreadable, IndexError, UnicodeDecodeError) as error:
+        raise Refused(f"the protobuf body cannot be read: {error}; {_REMEDY}", code=415, reason="UnsupportedMediaType") from error
 
 
-def _read_object(body: bytes) -> Document:
-    if not body.startswith(_MAGIC):
-        raise NotReadable("the body is no Kubernetes protobuf object")
-    envelope = dict(_wire_fields(body[len(_MAGIC) :]))
-    meta = _read_message(_bytes(envelope.get(1, b"")), _TYPE_META)
-    fields = _KINDS.get(meta.get("kind", ""))
-    if fields is None:
-        raise NotReadable(f"a {meta.get('kind', 'body')} in protobuf is not understood")
-    return meta | _read_message(_bytes(envelope.get(2, b"")), fields)
+# --- the wire
 
 
-def _read_message(data: bytes, fields: dict[int, _Field]) -> Document:
-    """Empty texts are left out: protobuf writes them for fields that nobody set."""
-    result: Document = {}
-    for number, value in _wire_fields(data):
-        field = fields.get(number)
-        if field is None:
-            if value in (0, b""):
-                continue
-            raise NotReadable(f"protobuf field {number} is not understood")
-        if field.is_map:
-            key, entry = _entry(_bytes(value))
-            result.setdefault(field.name, {})[_decoded(_text, key)] = _decoded(field.read, entry)
-        elif (read := _decoded(field.read, _bytes(value))) not in ("", None, {}):
-            result[field.name] = read
-    return result
+def _varint(data: bytes, *, at: int) -> tuple[int, int]:
+    """The number that begins at `at`, and where it ends."""
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+        if shift > 63:
+            raise _Unreadable("it has a number of more than 64 bits")
 
 
-def _entry(data: bytes) -> tuple[bytes, bytes]:
-    parts = dict(_wire_fields(data))
-    return _bytes(parts.get(1, b"")), _bytes(parts.get(2, b""))
+def _fields(data: bytes) -> Iterator[tuple[int, Value]]:
+    at = 0
+    while at < len(data):
+        tag, at = _varint(data, at=at)
+        if tag & 7 == 0:
+            value, at = _varint(data, at=at)
+            yield tag >> 3, value
+        elif tag & 7 == 2:
+            size, at = _varint(data, at=at)
+            if at + size > len(data):
+                raise _Unreadable("it is cut off")
+            yield tag >> 3, data[at : at + size]
+            at += size
+        else:
+            raise _Unreadable(f"it has a field of wire type {tag & 7}")
 
 
-def _decoded(read: Callable[[bytes], Any], data: bytes) -> Any:
-    try:
-        return read(data)
-    except UnicodeDecodeError as error:
-        raise NotReadable("a text is not UTF-8") from error
-
-
-def _bytes(value: int | bytes) -> bytes:
+def _bytes(value: Value) -> bytes:
     if isinstance(value, int):
-        raise NotReadable("a number where an object or a text belongs")
+        raise _Unreadable("it has a number where text belongs")
     return value
 
 
-def _wire_fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Field number and value, in the order of the message."""
-    place = 0
-    while place < len(data):
-        tag, place = _varint(data, place)
-        number, kind = tag >> 3, tag & 7
-        if kind == _VARINT:
-            value, place = _varint(data, place)
-            yield number, value
-            continue
-        if kind == _BYTES:
-            size, place = _varint(data, place)
-        elif kind in (_FIXED64, _FIXED32):
-            size = 8 if kind == _FIXED64 else 4
-        else:
-            raise NotReadable(f"unknown wire type {kind}")
-        if place + size > len(data):
-            raise NotReadable("the body is cut")
-        yield number, data[place : place + size]
-        place += size
+def _text(value: Value) -> str:
+    return _bytes(value).decode()
 
 
-def _varint(data: bytes, place: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        if place >= len(data) or shift > 63:
-            raise NotReadable("the body is cut")
-        byte = data[place]
-        place += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, place
-        shift += 7
+def _base64(value: Value) -> str:
+    return base64.b64encode(_bytes(value)).decode()
+
+
+def _number(value: Value) -> int:
+    if not isinstance(value, int):
+        raise _Unreadable("it has text where a number belongs")
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+def _flag(value: Value) -> bool:
+    return bool(_number(value))
+
+
+def _ignored(_value: Value) -> None:
+    """What the server writes itself."""
+    return
+
+
+def _time(value: Value) -> str | None:
+    seconds = _number(dict(_fields(_bytes(value))).get(1, 0))
+    return datetime.fromtimestamp(seconds, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if 0 < seconds < 1 << 36 else None
+
+
+def _message(fields: Message) -> Reader:
+    return lambda value: _read(_bytes(value), fields=fields)
+
+
+def _entry(reader: Reader) -> Reader:
+    """One entry of a map."""
+
+    def read(value: Value) -> tuple[str, Any]:
+        entry = dict(_fields(_bytes(value)))
+        return _text(entry.get(1, b"")), reader(entry.get(2, b""))
+
+    return read
+
+
+def _read(data: bytes, *, fields: Message) -> dict[str, Any]:
+    read: dict[str, Any] = {}
+    for number, value in _fields(data):
+        if number in fields:
+            name, reader = fields[number]
+            _put(read, name=name, value=reader(value))
+        elif not _is_zero(value):
+            raise _Unreadable(f"it sets field {number} beside {', '.join(name for name, _ in fields.values())}")
+    return read
+
+
+def _put(read: dict[str, Any], *, name: str, value: Any) -> None:
+    if name.endswith("[]"):
+        read.setdefault(name[:-2], []).append(value)
+    elif name.endswith("{}"):
+        read.setdefault(name[:-2], {}).__setitem__(*value)
+    elif value not in (None, "", {}):
+        read[name] = value
+
+
+def _is_zero(value: Value) -> bool:
+    """Go writes empty members that are not pointers, also empty messages in messages."""
+    if isinstance(value, int):
+        return value == 0
+    try:
+        return all(_is_zero(below) for _, below in _fields(value))
+    except (_Unreadable, IndexError):
+        return False
+
+
+# --- the kinds
+
+_OWNER: Message = {
+    1: ("kind", _text), 3: ("name", _text), 4: ("uid", _text), 5: ("apiVersion", _text), 6: ("controller", _flag),
+    7: ("blockOwnerDeletion", _flag),
+}  # fmt: skip
+_META: Message = {
+    1: ("name", _text), 2: ("generateName", _text), 3: ("namespace", _text), 4: ("selfLink", _text), 5: ("uid", _text),
+    6: ("resourceVersion", _text), 8: ("creationTimestamp", _time), 11: ("labels{}", _entry(_text)), 12: ("annotations{}", _entry(_text)),
+    13: ("ownerReferences[]", _message(_OWNER)), 14: ("finalizers[]", _text), 17: ("managedFields", _ignored),
+}  # fmt: skip
+_METADATA = ("metadata", _message(_META))
+_PORT: Message = {1: ("name", _text), 2: ("hostPort", _number), 3: ("containerPort", _number), 4: ("protocol", _text)}
+_ENV: Message = {1: ("name", _text), 2: ("value", _text)}
+_CONTAINER: Message = {
+    1: ("name", _text), 2: ("image", _text), 3: ("command[]", _text), 4: ("args[]", _text), 5: ("workingDir", _text),
+    6: ("ports[]", _message(_PORT)), 7: ("env[]", _message(_ENV)), 14: ("imagePullPolicy", _text),
+}  # fmt: skip
+_POD_SPEC: Message = {
+    2: ("containers[]", _message(_CONTAINER)), 3: ("restartPolicy", _text), 4: ("terminationGracePeriodSeconds", _number),
+    8: ("serviceAccountName", _text),
+}  # fmt: skip
+_TEMPLATE: Message = {1: _METADATA, 2: ("spec", _message(_POD_SPEC))}
+_SELECTOR: Message = {1: ("matchLabels{}", _entry(_text))}
+_REPLICATED: Message = {1: ("replicas", _number), 2: ("selector", _message(_SELECTOR)), 3: ("template", _message(_TEMPLATE))}
+_RULE: Message = {1: ("verbs[]", _text), 2: ("apiGroups[]", _text), 3: ("resources[]", _text), 4: ("resourceNames[]", _text)}
+_SUBJECT: Message = {1: ("kind", _text), 2: ("apiGroup", _text), 3: ("name", _text), 4: ("namespace", _text)}
+_ROLE_REF: Message = {1: ("apiGroup", _text), 2: ("kind", _text), 3: ("name", _text)}
+_LOCAL: Message = {1: ("name", _text)}
+
+_KINDS: dict[str, Message] = {
+    "Namespace": {1: _METADATA, 2: ("spec", _ignored), 3: ("status", _ignored)},
+    "ConfigMap": {1: _METADATA, 2: ("data{}", _entry(_text)), 3: ("binaryData{}", _entry(_base64)), 4: ("immutable", _flag)},
+    "Secret": {
+        1: _METADATA, 2: ("data{}", _entry(_base64)), 3: ("type", _text), 4: ("stringData{}", _entry(_text)), 5: ("immutable", _flag),
+    },
+    "ServiceAccount": {1: _METADATA, 3: ("imagePullSecrets[]", _message(_LOCAL)), 4: ("automountServiceAccountToken", _flag)},
+    "Role": {1: _METADATA, 2: ("rules[]", _message(_RULE))},
+    "RoleBinding": {1: _METADATA, 2: ("subjects[]", _message(_SUBJECT)), 3: ("roleRef", _message(_ROLE_REF))},
+    "Deployment": {1: _METADATA, 2: ("spec", _message(_REPLICATED)), 3: ("status", _ignored)},
+}  # fmt: skip

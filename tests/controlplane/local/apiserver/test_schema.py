@@ -73,7 +73,9 @@ def test_messages_are_those_of_kubernetes() -> None:
     assert verdict(compiled, {"text": "abc", "number": 1, "choice": "a", "when": "2026-08-09T10:00:01.000250Z", "quantity": "5m"}) == []
     assert verdict(compiled, {"text": "ABCD"}) == [("spec.text", "Too long: may not be more than 3 bytes")]
     assert verdict(compiled, {"text": "A"}) == [("spec.text", "Invalid value: \"A\": spec.text in body should match '^[a-z]+$'")]
-    assert verdict(compiled, {"number": 0}) == [("spec.number", "Invalid value: 0: spec.number in body should be greater than or equal to 1")]
+    assert verdict(compiled, {"number": 0}) == [
+        ("spec.number", "Invalid value: 0: spec.number in body should be greater than or equal to 1")
+    ]
     assert verdict(compiled, {"number": "1"}) == [
         ("spec.number", 'Invalid value: "string": spec.number in body must be of type integer: "string"')
     ]

@@ -57,5 +57,5 @@ def test_a_label_selector_that_is_none_is_refused(labels: str) -> None:
 
 
 def test_a_field_that_is_not_selectable_is_named() -> None:
-    with pytest.raises(Refused, match="field label not supported: spec.timeout"):
+    with pytest.raises(Refused, match=r"field label not supported: spec\.timeout"):
         parse_selector(labels="", fields="spec.timeout=1s", selectable=FIELDS)

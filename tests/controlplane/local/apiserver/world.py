@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 from pathlib import Path
 from types import TracebackType
@@ -69,11 +67,6 @@ class World:
     def find(self, resource: str, name: str, *, namespace: str = "default") -> Stored | None:
         return self.store.get(resource, key=self.target(resource, name, namespace=namespace).key)
 
-    async def collect(self, collector: Collector) -> None:
+    def collect(self, collector: Collector) -> None:
         """Lets it do all that is due now."""
-        task = asyncio.create_task(collector.run())
-        while collector.has_work:
-            await asyncio.sleep(0)
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        collector.collect_due(limit=10_000)
