@@ -51,13 +51,26 @@ class Count(NamedTuple):
 def local_mode() -> Iterator[Path]:
     """The whole system on this machine, in a folder that goes with it. Yields the kubeconfig."""
     with tempfile.TemporaryDirectory(prefix="kruntimes-demo-") as home:
-        environment = {**os.environ, "KRUNTIMES_HOME": home}
-        krt = [sys.executable, "-m", "controlplane.cli", "local"]
         try:
-            subprocess.run([*krt, "up"], env=environment, check=True)
+            say("Starting local mode: API server, scheduler, controllers, node ...")
+            krt_local("up", home=home)
             yield Path(home) / "kubeconfig"
         finally:
-            subprocess.run([*krt, "down", "--purge", "--yes"], env=environment, check=True)
+            krt_local("down", "--purge", "--yes", home=home)
+            say("Local mode is down again; nothing of it is left.")
+
+
+def krt_local(*arguments: str, home: str) -> None:
+    """`krt local ...` for the state folder `home`; what it says is shown only when it fails."""
+    command = [sys.executable, "-m", "controlplane.cli", "local", *arguments]
+    done = subprocess.run(command, env={**os.environ, "KRUNTIMES_HOME": home}, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"krt local {arguments[0]} failed with {done.returncode}:\n{done.stderr}")
+
+
+def say(line: str) -> None:
+    """Progress, for people: standard output is the result's."""
+    print(line, file=sys.stderr, flush=True)
 
 
 async def apply_runtimes(client: ApiClient) -> None:
@@ -173,7 +186,9 @@ async def run_demo(kubeconfig: Path) -> None:
     """Everything between local mode's up and down."""
     async with await ApiClient.connect(await load_credentials(kubeconfig=str(kubeconfig)), user_agent="kruntimes-demo") as client:
         async with asyncio.timeout(READY_SECONDS):
+            say("Applying examples/runtimes and waiting for warm Pods ...")
             await apply_runtimes(client)
+        say("Creating one Run for each sonnet and language ...")
         began = time.monotonic()
         counts = await count_all(client)
         show(counts, seconds=time.monotonic() - began)
