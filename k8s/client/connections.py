@@ -117,7 +117,10 @@ class Connections:
         try:
             yield Stream(response, what=what)
         finally:
-            # Not released to the pool: what is left of the answer would be read by the next request.
+            # Not released to the pool: what is left of the answer would be read by the next request. And at once: a TLS good-bye
+            # would keep the socket for up to 30 s, beyond the life of the loop of whoever is about to end.
+            if response.connection is not None and response.connection.transport is not None:
+                response.connection.transport.abort()
             response.close()
 
     async def _open(

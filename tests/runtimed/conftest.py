@@ -7,25 +7,49 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from tests.cluster.binaries import BinariesMissing, binaries_are_required, binaries_folder
 from tests.cluster.embedded import EmbeddedApiServer
-from tests.runtimed.rig import Cluster, Rig
+from tests.cluster.real import RealApiServer
+from tests.cluster.server import ApiServer
+from tests.runtimed.rig import NAMESPACE, Cluster, Rig
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedApiServer]:
+def embedded_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedApiServer]:
     with EmbeddedApiServer(folder=tmp_path_factory.mktemp("apiserver")) as server:
         yield server
 
 
+@pytest.fixture(scope="module")
+def real_api() -> Iterator[RealApiServer]:
+    try:
+        binaries_folder()
+    except BinariesMissing as error:
+        # In CI a skipped suite would look green.
+        if binaries_are_required():
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+    with RealApiServer() as server:
+        server.bind_runtimed(NAMESPACE)
+        yield server
+
+
+@pytest.fixture(scope="module", params=["embedded", pytest.param("real", marks=pytest.mark.kube)])
+def api(request: pytest.FixtureRequest) -> ApiServer:
+    """Both, one after the other; runtimed has its own identity and no more rights than its chart gives."""
+    chosen: ApiServer = request.getfixturevalue(f"{request.param}_api")
+    return chosen
+
+
 @pytest.fixture
-def rig(api: EmbeddedApiServer) -> Iterator[Rig]:
+def rig(api: ApiServer) -> Iterator[Rig]:
     with Rig(api) as rig:
         rig.start_server()
         yield rig
 
 
 @pytest.fixture(scope="module")
-def shared_rig(api: EmbeddedApiServer) -> Iterator[Rig]:
+def shared_rig(api: ApiServer) -> Iterator[Rig]:
     """A Pod for the tests of a module that leave its processes alone."""
 
     async def create_pod(rig: Rig) -> None:

@@ -14,20 +14,24 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Callable
+from contextlib import aclosing
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
+
+import pytest
 
 from k8s.api import transitions
 from k8s.api.pod import Pod
 from k8s.api.run import Run
-from k8s.client import PODS, RUNS, ApiClient, Credentials, conditional_status, list_and_watch, load_credentials, merge_patch
+from k8s.client import PODS, RUNS, ApiClient, Credentials, Resource, conditional_status, list_and_watch, load_credentials, merge_patch
 from k8s.client.notices import Changed, Listed
-from tests.cluster.embedded import EmbeddedApiServer
 from tests.cluster.processes import Child, free_ports
+from tests.cluster.server import ApiServer
 
 REPO = Path(__file__).parents[2]
+T = TypeVar("T")
 NAMESPACE = "default"
 PATIENCE_SECONDS = 20.0
 
@@ -37,7 +41,7 @@ _SERVE = "from servers.{name} import main; main()"
 class Rig:
     """A Pod of one Runtime, with everything in it."""
 
-    def __init__(self, api: EmbeddedApiServer, *, server: str = "bash", workers: int = 4) -> None:
+    def __init__(self, api: ApiServer, *, server: str = "bash", workers: int = 4) -> None:
         self.api, self.server_name, self.workers = api, server, workers
         self.folder = Path(tempfile.mkdtemp(prefix="kruntimes-rig-"))
         self.pod_name = f"runtime-{server}-{uuid.uuid4().hex[:8]}"
@@ -76,7 +80,7 @@ class Rig:
             f"--health-probe-bind-address=127.0.0.1:{self.health_port}",
             f"--workspace={self.workspace}",
             f"--state-dir={self.state_dir}",
-            f"--kubeconfig={self.api.kubeconfig}",
+            f"--kubeconfig={self.api.kubeconfig_of('kruntimes-runtimed')}",
         ]
         environment = self.environment | {"HOSTNAME": self.pod_name, "POD_NAMESPACE": NAMESPACE, "POD_UID": self.pod_uid}
         self.runtimed = Child(command, log=self.folder / "runtimed.log", env=environment)
@@ -178,20 +182,16 @@ class Cluster:
 
     async def wait(self, run: Run, until: Callable[[Run], bool] = lambda run: run.is_terminal) -> Run:
         """The first version that satisfies `until`."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            selector = f"metadata.name={run.metadata.name}"
-            async for notice in list_and_watch(self.client, RUNS, namespace=NAMESPACE, field_selector=selector):
-                seen = notice.items if isinstance(notice, Listed) else [notice.object] if isinstance(notice, Changed) else []
-                for found in seen:
-                    if until(found):
-                        return found
-        raise AssertionError("the watch ended")
+        return await self._watch(RUNS, run.metadata.name, until)
 
     async def wait_for_pod(self, until: Callable[[Pod], bool]) -> Pod:
         """The first version of our Pod that satisfies `until`."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            selector = f"metadata.name={self.rig.pod_name}"
-            async for notice in list_and_watch(self.client, PODS, namespace=NAMESPACE, field_selector=selector):
+        return await self._watch(PODS, self.rig.pod_name, until)
+
+    async def _watch(self, resource: Resource[T], name: str, until: Callable[[T], bool]) -> T:
+        watching = list_and_watch(self.client, resource, namespace=NAMESPACE, field_selector=f"metadata.name={name}")
+        async with asyncio.timeout(PATIENCE_SECONDS), aclosing(watching) as notices:
+            async for notice in notices:
                 seen = notice.items if isinstance(notice, Listed) else [notice.object] if isinstance(notice, Changed) else []
                 for found in seen:
                     if until(found):
@@ -200,6 +200,8 @@ class Cluster:
 
     async def fail_writes(self, run: Run, *, count: int = 1, skip: int = 0, **action: Any) -> None:
         """A failpoint on status patches of that Run by runtimed."""
+        if self.rig.api.name != "embedded":
+            pytest.skip("failpoints are the embedded API server's")
         match = {"verbs": ["patch"], "resources": ["runs.kruntimes.io"], "name": run.metadata.name, "user_agent": "runtimed*"}
         body = {"match": match, "action": action, "count": count, "skip": skip}
         await self.client.request("POST", "/failpoints", body=json.dumps(body).encode())

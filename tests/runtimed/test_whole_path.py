@@ -8,7 +8,7 @@ import pytest
 
 from k8s.api.run import Run
 from k8s.client import RUNS
-from tests.cluster.embedded import EmbeddedApiServer
+from tests.cluster.server import ApiServer
 from tests.runtimed.rig import NAMESPACE, Cluster, Rig, is_alive
 
 pytestmark = pytest.mark.slow
@@ -91,7 +91,7 @@ async def test_cancel_kills_the_process_tree(shared: Cluster, shared_rig: Rig) -
     await shared.wait_until(lambda: not is_alive(int(mark.read_text())))
 
 
-async def test_a_run_that_waits_for_a_slot_stays_scheduled_and_can_be_cancelled(api: EmbeddedApiServer) -> None:
+async def test_a_run_that_waits_for_a_slot_stays_scheduled_and_can_be_cancelled(api: ApiServer) -> None:
     with Rig(api, workers=1) as rig:
         rig.start_server()
         cluster = await Cluster.open(rig)
