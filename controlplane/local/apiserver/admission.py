@@ -6,7 +6,7 @@ Pure but for clocks and ids: no store, no HTTP. Raises Refused.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ import yaml
 
 from controlplane.local.apiserver import crds, kinds, metadata, protobuf, typed
 from controlplane.local.apiserver.definitions import Definition
-from controlplane.local.apiserver.paths import quoted
+from controlplane.local.apiserver.paths import field_path, quoted
 from controlplane.local.apiserver.rules import Level, check_rules, compile_rules
 from controlplane.local.apiserver.schema import Schema, fill_in_defaults, prune
 from controlplane.local.apiserver.statuses import Cause, Refused, bad_request, invalid, unsupported_media_type
@@ -82,11 +82,24 @@ def _parse_json(body: bytes, *, definition: Definition) -> Any:
         raise bad_request("the object is nested too deeply") from error
 
 
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without aliases: a few lines of them stand for gigabytes, and no client sends any."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases are not taken in a request")
+        return super().compose_node(parent, index)
+
+
 def _parse_yaml(body: bytes) -> Any:
     try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass  # JSON is YAML, and most of what comes here is JSON
+    try:
         # Through JSON: dates and other things that only YAML has become what they were written as.
-        return json.loads(json.dumps(yaml.safe_load(body), default=str))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        return json.loads(json.dumps(yaml.load(body, Loader=_PlainLoader), default=str))  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError, TypeError) as error:
         raise bad_request(f"error converting YAML to JSON: {error}") from error
 
 
@@ -95,22 +108,32 @@ def _unrecognized(definition: Definition, problem: str) -> Refused:
 
 
 def find_duplicates(body: bytes) -> list[str]:
-    """Keys that the body gives twice, as `duplicate field` messages name them. The fast decoder keeps the last and says nothing."""
-    found: list[str] = []
+    """Paths of keys that the body gives twice. The fast decoder keeps the last and says nothing."""
+    twice: dict[int, list[str]] = {}
 
     def build(pairs: list[tuple[str, Any]]) -> Document:
-        seen: Document = {}
-        for key, value in pairs:
-            if key in seen:
-                found.append(key)
-            seen[key] = value
-        return seen
+        built = dict(pairs)
+        if len(built) < len(pairs):
+            names = [key for key, _ in pairs]
+            twice[id(built)] = sorted({name for name in names if names.count(name) > 1})
+        return built
 
     try:
-        json.loads(body, object_pairs_hook=build)
+        document = json.loads(body, object_pairs_hook=build)
     except (ValueError, RecursionError):
         return []
-    return found
+    return (
+        [field_path((*steps, name)) for steps, found in _objects(document, steps=()) for name in twice.get(id(found), ())] if twice else []
+    )
+
+
+def _objects(value: Any, *, steps: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], Document]]:
+    """All objects of a document with their paths."""
+    if isinstance(value, dict):
+        yield steps, value
+    below = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for step, child in below:
+        yield from _objects(child, steps=(*steps, step))
 
 
 # --- shape
@@ -139,7 +162,8 @@ def check_identity(document: Document, *, definition: Definition, namespace: str
         document["metadata"] = {}
     metadata.check_types(document["metadata"], kind=definition.kind, version=definition.version)
     _check_namespace(document["metadata"], definition=definition, namespace=namespace)
-    typed.check_types(document, resource=definition.resource)
+    if not definition.is_custom:
+        typed.check_types(document, resource=definition.resource)
 
 
 def _check_namespace(meta: Document, *, definition: Definition, namespace: str) -> None:

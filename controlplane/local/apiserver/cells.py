@@ -92,8 +92,7 @@ def cell(path: str, *, kind: str, document: Document) -> Any:
     """The cell of one column: `kind` is the column's type, `path` a JSONPath or one of our calls."""
     if path.startswith("count("):
         return first_match(path[len("count(") : -1], document=document) or 0
-    call = _CALLS.get(path)
-    value = call(document) if call is not None else first_match(path, document=document)
+    value = _value(path, document=document)
     if kind == "date":
         return human_age(value) if isinstance(value, str) else None
     if kind in ("integer", "number"):
@@ -101,6 +100,16 @@ def cell(path: str, *, kind: str, document: Document) -> Any:
     if isinstance(value, (dict, list)):
         return str(value)
     return value if value is None or isinstance(value, (str, bool)) else str(value)
+
+
+def _value(path: str, *, document: Document) -> Any:
+    call = _CALLS.get(path)
+    if call is None:
+        return first_match(path, document=document)
+    try:
+        return call(document)
+    except (AttributeError, TypeError, ValueError):
+        return None  # built-in kinds are loosely typed: what is not as it should be shows as nothing
 
 
 def human_age(timestamp: str) -> str:

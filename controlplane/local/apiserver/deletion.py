@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import msgspec
 
@@ -36,41 +35,54 @@ class DeleteOptions:
     is_dry_run: bool = False
 
 
+class _Preconditions(msgspec.Struct):
+    """meta/v1 Preconditions."""
+
+    uid: str | None = None
+    resourceVersion: str | None = None  # noqa: N815 - Kubernetes' name
+
+
+class _Body(msgspec.Struct):
+    """meta/v1 DeleteOptions, what of it means something here."""
+
+    preconditions: _Preconditions | None = None
+    gracePeriodSeconds: int | None = None  # noqa: N815
+    propagationPolicy: str | None = None  # noqa: N815
+    orphanDependents: bool | None = None  # noqa: N815
+    dryRun: list[str] | None = None  # noqa: N815
+
+
 def parse_options(body: bytes, *, options: Options) -> DeleteOptions:
-    given: dict[str, Any] = _decode(body)
-    preconditions = given.get("preconditions") or {}
-    grace = given.get("gracePeriodSeconds")
+    given = _decode(body)
+    preconditions = given.preconditions or _Preconditions()
+    grace = given.gracePeriodSeconds
     if grace is None and options.query.get("gracePeriodSeconds"):
         grace = options.number("gracePeriodSeconds")
     return DeleteOptions(
-        uid=preconditions.get("uid") or "",
-        resource_version=preconditions.get("resourceVersion") or "",
+        uid=preconditions.uid or "",
+        resource_version=preconditions.resourceVersion or "",
         grace_seconds=grace,
         policy=_policy(given, options=options),
-        is_dry_run=given.get("dryRun") == ["All"] or options.is_dry_run(options_kind="DeleteOptions"),
+        is_dry_run=given.dryRun == ["All"] or options.is_dry_run(options_kind="DeleteOptions"),
     )
 
 
-def _decode(body: bytes) -> dict[str, Any]:
+def _decode(body: bytes) -> _Body:
     try:
-        given = msgspec.json.decode(body) if body else {}
+        return msgspec.json.decode(body or b"{}", type=_Body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise bad_request(f"couldn't get version/kind; json parse error: {error}") from error
-    if not isinstance(given, dict):
-        raise bad_request("couldn't get version/kind; json parse error: DeleteOptions must be an object")
-    return given
+        raise bad_request(f"DeleteOptions cannot be read: {error}") from error
 
 
-def _policy(given: dict[str, Any], *, options: Options) -> str:
-    policy = given.get("propagationPolicy") or options.query.get("propagationPolicy", "")
-    orphan = given.get("orphanDependents")
-    if policy and orphan is not None:
+def _policy(given: _Body, *, options: Options) -> str:
+    policy = given.propagationPolicy or options.query.get("propagationPolicy", "")
+    if policy and given.orphanDependents is not None:
         message = f'Invalid value: "{policy}": orphanDependents and deletionPropagation cannot be both set'
         raise invalid_options("DeleteOptions", cause=Cause("FieldValueInvalid", message, "propagationPolicy"))
     if policy and policy not in _POLICIES:
         message = f'Unsupported value: "{policy}": supported values: "Foreground", "Background", "Orphan", "nil"'
         raise invalid_options("DeleteOptions", cause=Cause("FieldValueNotSupported", message, "propagationPolicy"))
-    return policy or ("Orphan" if orphan else "")
+    return policy or ("Orphan" if given.orphanDependents else "")
 
 
 class Deletion:

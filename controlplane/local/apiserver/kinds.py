@@ -31,6 +31,8 @@ RETURNED_WHEN_DELETED = frozenset({"pods", "namespaces", "serviceaccounts"})
 CRD_CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
 
 POD_GRACE_SECONDS = 30
+_LONGEST_GRACE_SECONDS = 2**31
+"""Beyond it the instant of the deletion is no date."""
 
 
 def _prepare_namespace(document: Document) -> None:
@@ -111,4 +113,4 @@ def grace_seconds(resource: str, *, document: Document, asked: int | None) -> in
         return 0
     period = asked if asked is not None else spec.get("terminationGracePeriodSeconds", POD_GRACE_SECONDS)
     # A negative period means at once, but in an orderly way, as in Kubernetes.
-    return int(period) if period >= 0 else 1
+    return min(int(period), _LONGEST_GRACE_SECONDS) if period >= 0 else 1

@@ -74,7 +74,7 @@ class Reader:
             raise self._expired(rv, after=after) from error
         found = collection.scan(namespace=target.namespace, after=after)
         chosen = found if selector.is_empty else (stored for stored in found if stored.matches(selector))
-        if not limit:
+        if limit <= 0:
             return Page(list(chosen), rv)
         items = list(islice(chosen, limit))
         more = sum(1 for _ in chosen)
@@ -136,6 +136,7 @@ def _encode_token(rv: int, *, key: Key) -> str:
 def _decode_token(token: str) -> tuple[int, Key]:
     try:
         decoded = msgspec.json.decode(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-        return int(decoded["rv"]), (decoded["start"][0], decoded["start"][1])
+        namespace, name = decoded["start"]
+        return max(_NEWEST, int(decoded["rv"])), (str(namespace), str(name))
     except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, IndexError, ValueError) as error:
         raise bad_request(f"invalid continue token: continue key is not valid: {error}") from error

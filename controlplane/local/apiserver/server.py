@@ -91,6 +91,8 @@ class Server:
             return web.Response()
         except web.HTTPRequestEntityTooLarge:
             return _refuse(_too_large())
+        except RecursionError:
+            return _refuse(bad_request("the object is nested too deeply"))
         except Exception:
             _log.exception("a request failed", extra={"method": request.method, "path": request.path})
             return _refuse(

@@ -50,17 +50,51 @@ class PodSpec(msgspec.Struct):
     terminationGracePeriodSeconds: int | None = None  # noqa: N815
 
 
+class ContainerStatus(msgspec.Struct):
+    """core/v1 ContainerStatus."""
+
+    name: str | None = None
+    ready: bool | None = None
+    restartCount: int | None = None  # noqa: N815
+    state: dict[str, dict[str, Any] | None] | None = None
+
+
+class PodStatus(msgspec.Struct):
+    """core/v1 PodStatus."""
+
+    phase: str | None = None
+    reason: str | None = None
+    conditions: list[dict[str, Any]] | None = None
+    containerStatuses: list[ContainerStatus] | None = None  # noqa: N815
+
+
+class Labelled(msgspec.Struct):
+    """The metadata of a template."""
+
+    labels: Texts | None = None
+    annotations: Texts | None = None
+
+
 class Pod(msgspec.Struct):
     """core/v1 Pod, and the template of one."""
 
+    metadata: Labelled | None = None
     spec: PodSpec | None = None
+    status: PodStatus | None = None
+
+
+class Selector(msgspec.Struct):
+    """meta/v1 LabelSelector."""
+
+    matchLabels: Texts | None = None  # noqa: N815
+    matchExpressions: list[dict[str, Any]] | None = None  # noqa: N815
 
 
 class ReplicatedSpec(msgspec.Struct):
     """apps/v1 DeploymentSpec and ReplicaSetSpec."""
 
     replicas: int | None = None
-    selector: dict[str, Any] | None = None
+    selector: Selector | None = None
     template: Pod | None = None
 
 
@@ -68,6 +102,7 @@ class Replicated(msgspec.Struct):
     """apps/v1 Deployment and ReplicaSet."""
 
     spec: ReplicatedSpec | None = None
+    status: dict[str, Any] | None = None
 
 
 class Data(msgspec.Struct):
@@ -95,6 +130,13 @@ class Lease(msgspec.Struct):
     spec: LeaseSpec | None = None
 
 
+class Loose(msgspec.Struct):
+    """Any other kind: what is always an object."""
+
+    spec: dict[str, Any] | None = None
+    status: dict[str, Any] | None = None
+
+
 _TYPES: dict[str, Any] = {
     "pods": Pod,
     "deployments.apps": Replicated,
@@ -107,11 +149,8 @@ _TYPES: dict[str, Any] = {
 
 def check_types(document: Document, *, resource: str) -> None:
     """Raises 400 when a field has the wrong type."""
-    wanted = _TYPES.get(resource)
-    if wanted is None:
-        return
     try:
-        msgspec.convert(document, wanted)
+        msgspec.convert(document, _TYPES.get(resource, Loose))
     except msgspec.ValidationError as error:
         kind = document["kind"]
         version = document["apiVersion"].rpartition("/")[2]
