@@ -152,7 +152,7 @@ def _check_name(meta: Mapping[str, Any], *, is_label_name: bool) -> Iterator[Cau
         yield Cause("FieldValueRequired", "Required value: name or generateName is required", "metadata.name")
         return
     if len(name) > limit:
-        yield Cause("FieldValueInvalid", f"Invalid value: {quoted(name)}: must be no more than {limit} bytes", "metadata.name")
+        yield Cause("FieldValueInvalid", f"Invalid value: {quoted(name)}: must be no more than {limit} characters", "metadata.name")
     if not pattern.fullmatch(name):
         yield Cause("FieldValueInvalid", f"Invalid value: {quoted(name)}: {message}", "metadata.name")
 

@@ -133,8 +133,22 @@ def _explain(error: Any) -> tuple[str, Located]:
     if kind == "required":
         steps = (*steps, error.kind.property)
         return kind, (steps, Cause("FieldValueRequired", "Required value", field_path(steps)))
+    elsewhere = _said_of_the_whole(error, kind=kind, path=field_path(steps))
+    if elsewhere:
+        return kind, (steps, Cause("FieldValueInvalid", f'Invalid value: "": {elsewhere}', field_path(())))
     reason, message = _EXPLANATIONS.get(kind, _plain)(error, field_path(steps))
     return kind, (steps, Cause(reason, message, field_path(steps)))
+
+
+def _said_of_the_whole(error: Any, *, kind: str, path: str) -> str:
+    """What the real server says without a field: of alternatives, and of integers that do not fit their format."""
+    if kind in ("anyOf", "oneOf", "allOf"):
+        return f'"{path}" must validate at least one schema ({kind})'
+    if kind in ("minimum", "maximum"):
+        for name, bounds in _INTEGER_RANGES.items():
+            if error.kind.limit in bounds:
+                return f"Checked value must be of type integer with format {name} in {path}"
+    return ""
 
 
 def _plain(error: Any, path: str) -> tuple[str, str]:
