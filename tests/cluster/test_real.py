@@ -12,7 +12,8 @@ import aiohttp
 import psutil
 import pytest
 
-from tests.cluster.binaries import BinariesMissing, binaries_are_required, binaries_folder
+from tests.cluster.binaries import binaries_folder
+from tests.cluster.fixtures import need_binaries
 from tests.cluster.processes import ServerFailed
 from tests.cluster.real import RealApiServer
 from tests.contract.http import CONFIG_MAPS, DEPLOYMENTS, EVENTS, LEASES, MERGE, PODS, RUNS, RUNTIMES, STRATEGIC, Api
@@ -25,12 +26,7 @@ LEASE: dict[str, Any] = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[RealApiServer]:
-    try:
-        binaries_folder()
-    except BinariesMissing as error:
-        if binaries_are_required():
-            pytest.fail(str(error))
-        pytest.skip(str(error))
+    need_binaries()
     with RealApiServer() as server:
         yield server
 

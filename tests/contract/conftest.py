@@ -2,52 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from itertools import count
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-from tests.cluster.binaries import BinariesMissing, binaries_are_required, binaries_folder
-from tests.cluster.embedded import EmbeddedApiServer
+from tests.cluster.fixtures import embedded_server, need_binaries, real_server, server
 from tests.cluster.kubectl import Kubectl
-from tests.cluster.real import RealApiServer
 from tests.cluster.server import ApiServer
 from tests.contract.http import NAMESPACES, Api
 from tests.contract.objects import run
 
+__all__ = ["api", "embedded_server", "real_server", "server"]
+
 _numbers = count(1)
-
-
-def need_binaries() -> None:
-    """Skips without the real programs, but fails in CI: a skipped suite would look green."""
-    try:
-        binaries_folder()
-    except BinariesMissing as error:
-        if binaries_are_required():
-            pytest.fail(str(error))
-        pytest.skip(str(error))
-
-
-@pytest.fixture(scope="session")
-def real_server() -> Iterator[RealApiServer]:
-    need_binaries()
-    with RealApiServer() as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def embedded_server() -> Iterator[EmbeddedApiServer]:
-    with EmbeddedApiServer() as server:
-        yield server
-
-
-@pytest.fixture(params=[pytest.param("real", marks=pytest.mark.kube), "embedded"])
-def server(request: pytest.FixtureRequest) -> ApiServer:
-    """Both, one after the other."""
-    chosen: ApiServer = request.getfixturevalue(f"{request.param}_server")
-    return chosen
 
 
 @pytest.fixture

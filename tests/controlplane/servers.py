@@ -2,40 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
 from k8s.client import ApiClient, load_credentials
-from tests.cluster.binaries import BinariesMissing, binaries_are_required, binaries_folder
-from tests.cluster.embedded import EmbeddedApiServer
-from tests.cluster.real import RealApiServer
+from tests.cluster.fixtures import embedded_server, real_server, server
 from tests.cluster.server import ApiServer
 from tests.controlplane.plane import World
 
-
-@pytest.fixture(scope="session")
-def real_server() -> Iterator[RealApiServer]:
-    try:
-        binaries_folder()
-    except BinariesMissing as error:
-        if binaries_are_required():
-            pytest.fail(str(error))
-        pytest.skip(str(error))
-    with RealApiServer() as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def embedded_server() -> Iterator[EmbeddedApiServer]:
-    with EmbeddedApiServer() as server:
-        yield server
-
-
-@pytest.fixture(params=[pytest.param("real", marks=pytest.mark.kube), "embedded"])
-def server(request: pytest.FixtureRequest) -> ApiServer:
-    chosen: ApiServer = request.getfixturevalue(f"{request.param}_server")
-    return chosen
+__all__ = ["embedded_server", "real_server", "server", "world"]
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.cluster.binaries import BinariesMissing, binaries_are_required, binaries_folder
 from tests.cluster.embedded import EmbeddedApiServer
+from tests.cluster.fixtures import need_binaries
 from tests.cluster.real import RealApiServer
 from tests.cluster.server import ApiServer
 from tests.runtimed.rig import NAMESPACE, Cluster, Rig
@@ -22,13 +22,7 @@ def embedded_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedA
 
 @pytest.fixture(scope="module")
 def real_api() -> Iterator[RealApiServer]:
-    try:
-        binaries_folder()
-    except BinariesMissing as error:
-        # In CI a skipped suite would look green.
-        if binaries_are_required():
-            pytest.fail(str(error))
-        pytest.skip(str(error))
+    need_binaries()
     with RealApiServer() as server:
         server.bind_runtimed(NAMESPACE)
         yield server

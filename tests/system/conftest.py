@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.embedded import EmbeddedApiServer
+from tests.cluster.fixtures import need_binaries
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.real import RealApiServer
 from tests.cluster.server import ApiServer
 from tests.cluster.system import System
-from tests.contract.conftest import need_binaries
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

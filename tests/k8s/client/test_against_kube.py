@@ -31,6 +31,7 @@ from k8s.client import (
     list_and_watch,
     load_credentials,
 )
+from tests.cluster.fixtures import need_binaries
 from tests.cluster.real import RealApiServer
 
 pytestmark = [pytest.mark.kube, pytest.mark.slow]
@@ -40,12 +41,9 @@ NS = "default"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[RealApiServer]:
-    server = RealApiServer()
-    server.start()
-    try:
+    need_binaries()
+    with RealApiServer() as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture
