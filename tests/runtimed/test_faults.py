@@ -23,6 +23,9 @@ from tests.runtimed.rig import NAMESPACE, Cluster, Rig, is_alive
 
 pytestmark = pytest.mark.slow
 
+EMBEDDED_ONLY = pytest.mark.parametrize("api", ["embedded"], indirect=True, scope="module")
+"""Failpoints, and an end for as long as one likes, are the embedded API server's alone."""
+
 
 class Workload:
     """A script that notes each start of itself, says so, and ends when told."""
@@ -111,10 +114,9 @@ async def test_both_killed_at_once_start_nothing_twice(cluster: Cluster, rig: Ri
     assert (run.phase, len(workload.pids)) == ("Failed", 1)
 
 
+@EMBEDDED_ONLY
 async def test_an_api_server_that_is_away_changes_nothing_for_what_runs(cluster: Cluster, rig: Rig, workload: Workload) -> None:
     """Fault 8."""
-    if rig.api.name != "embedded":
-        pytest.skip("the real one would come back at another address")
     run = await running(cluster, workload)
     rig.api.stop()
     workload.gate.touch()
@@ -134,6 +136,7 @@ async def test_a_run_that_was_taken_away_is_killed_and_its_result_refused(cluste
     assert (await cluster.get(run)).metadata.resource_version == run.metadata.resource_version
 
 
+@EMBEDDED_ONLY
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("write", [0, 1, 2], ids=["retry", "resumed or end", "end"])
 async def test_a_write_without_an_answer_is_read_and_decided_again(cluster: Cluster, workload: Workload, write: int, when: str) -> None:
@@ -146,6 +149,7 @@ async def test_a_write_without_an_answer_is_read_and_decided_again(cluster: Clus
     assert (run.phase, run.status.attempt, len(workload.pids)) == ("Succeeded", 2, 2)
 
 
+@EMBEDDED_ONLY
 async def test_a_result_that_the_schema_refuses_fails_with_the_field_in_its_message(cluster: Cluster, rig: Rig) -> None:
     """A server with a stricter schema than ours; a barer write is taken."""
     run = await cluster.create("refused", source={"inline": "true"})
@@ -156,6 +160,7 @@ async def test_a_result_that_the_schema_refuses_fails_with_the_field_in_its_mess
     assert "status.outputs" in run.status.message
 
 
+@EMBEDDED_ONLY
 @pytest.mark.parametrize("code", [409, 429, 500, 503])
 async def test_errors_of_the_api_server_only_delay_a_result(cluster: Cluster, code: int) -> None:
     """Faults 16 and 17."""
