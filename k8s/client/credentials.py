@@ -9,6 +9,7 @@ import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from k8s.client.errors import ConfigError, Unauthorized
 from k8s.client.kubeconfig import Entry, Selection, find_kubeconfig, nothing_selected, read_kubeconfig
@@ -125,7 +126,7 @@ async def load_credentials(
         if address.startswith("https:")
         else None,
         tls_server_name=tls_server_name or selection.cluster.text("tls-server-name"),
-        proxy=_proxy(selection.cluster),
+        proxy=_proxy(selection.cluster, server=address),
         headers=_impersonation(selection, as_user=as_user, as_groups=as_groups, as_uid=as_uid),
     )
     return await _with_first_token(credentials)
@@ -170,10 +171,16 @@ def _address(cluster: Entry, *, override: str | None) -> str:
     return address
 
 
-def _proxy(cluster: Entry) -> str | None:
+def _proxy(cluster: Entry, *, server: str) -> str | None:
     proxy = cluster.text("proxy-url")
-    if proxy is not None and not proxy.startswith(("http://", "https://")):
+    if proxy is None:
+        return None
+    if not proxy.startswith(("http://", "https://")):
         raise cluster.error("proxy-url", problem="names a kind of proxy that is not supported", remedy="use one with http:// or https://")
+    own = cluster.text("server") or ""
+    if server != own.rstrip("/") and urlsplit(proxy).netloc.rpartition("@")[2] == urlsplit(own).netloc:
+        # Local mode's server is named as its own proxy (that is how kubectl tells it the token): no way to any other server.
+        return None
     return proxy
 
 

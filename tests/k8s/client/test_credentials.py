@@ -107,6 +107,22 @@ async def test_flags_win_over_the_kubeconfig(tls_api: FakeApi, certificates: Cer
     assert await name_seen_by_server(tls_api, credentials) == ("client", f"Bearer {SECRET}")
 
 
+@pytest.mark.parametrize(
+    ("proxy", "server", "expected"),
+    [
+        ("http://user:secret@127.0.0.1:6443", None, "http://user:secret@127.0.0.1:6443"),
+        ("http://user:secret@127.0.0.1:6443", "http://127.0.0.1:7000", None),
+        ("http://proxy.example:3128", "http://127.0.0.1:7000", "http://proxy.example:3128"),
+    ],
+    ids=["as written", "the file's own server is no way to another", "any other proxy is"],
+)
+async def test_a_server_that_is_its_own_proxy_is_no_proxy_for_others(
+    tmp_path: Path, proxy: str, server: str | None, expected: str | None
+) -> None:
+    config = kubeconfig(tmp_path, cluster={"server": "http://127.0.0.1:6443", "proxy-url": proxy})
+    assert (await load_credentials(kubeconfig=config, server=server)).proxy == expected
+
+
 async def test_flags_alone_are_enough(tls_api: FakeApi, certificates: Certificates, tmp_path: Path) -> None:
     authority = str(certificates.path("ca.crt"))
     credentials = await load_credentials(server=tls_api.url, token=SECRET, certificate_authority=authority, environ={"HOME": str(tmp_path)})
