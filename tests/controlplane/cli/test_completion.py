@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import sys
 
 import pytest
@@ -26,13 +25,15 @@ printf '%s\\n' "${COMPREPLY[@]}"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-async def test_the_scripts_are_accepted_by_their_shells(krt_alone: KrtStarter, shell: str) -> None:
+async def test_every_shell_has_a_script(krt_alone: KrtStarter, shell: str) -> None:
     code, script, stderr = await krt_alone("completion", shell)
     assert (code, stderr) == (0, "")
-    assert "_KRT_COMPLETE" in script
-    if shutil.which(shell) is None:
-        pytest.skip(f"no {shell} here")
-    process = await asyncio.create_subprocess_exec(shell, "-n", stdin=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
+    assert f"_KRT_COMPLETE={shell}_complete" in script
+
+
+async def test_bash_accepts_its_script(krt_alone: KrtStarter) -> None:
+    _, script, _ = await krt_alone("completion", "bash")
+    process = await asyncio.create_subprocess_exec("bash", "-n", stdin=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
     _, complaints = await process.communicate(script.encode())
     assert (process.returncode, complaints) == (0, b"")
 

@@ -1,4 +1,4 @@
-"""A local mode of a test's own: its own state folder, driven as a user does, by krt and kubectl."""
+"""A local mode of a test's own: its own state folder, driven as a user does, by krt and a client."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from typing import Any
 from controlplane.local import processes, programs
 from controlplane.local.lifecycle import clean_up
 from controlplane.local.state import StateFolder
+from tests.controlplane.local.hands import Hands
 
 Json = dict[str, Any]
 Result = subprocess.CompletedProcess[str]
@@ -53,22 +54,10 @@ class LocalMode:
         assert code is None or result.returncode == code, f"krt {arguments}: {result}\n{self.logs()}"
         return result
 
-    def kubectl(self, *arguments: str, stdin: str | None = None, code: int | None = 0) -> str:
-        result = subprocess.run(
-            [kubectl_program(), *arguments],
-            env=self.environment,
-            input=stdin,
-            text=True,
-            capture_output=True,
-            timeout=COMMAND_SECONDS,
-            check=False,
-        )
-        assert code is None or result.returncode == code, f"kubectl {arguments}: {result}\n{self.logs()}"
-        return result.stdout + (result.stderr if code else "")
-
-    def get(self, *arguments: str) -> Json:
-        document: Json = json.loads(self.kubectl("get", *arguments, "-o", "json"))
-        return document
+    @property
+    def hands(self) -> Hands:
+        """A user of its API server."""
+        return Hands(self.state.kubeconfig)
 
     def status(self) -> Json:
         document: Json = json.loads(self.krt("local", "status", "-o", "json", code=None).stdout)
@@ -109,16 +98,6 @@ def local_mode() -> Iterator[LocalMode]:
         left = local.survivors()
         shutil.rmtree(local.state.root, ignore_errors=True)
         assert not left, left
-
-
-def kubectl_program() -> str:
-    """The one that was built for the tests if there is one, else the user's."""
-    script = REPO / "tests" / "cluster" / "build-binaries.sh"
-    cache = Path(os.environ.get("KRUNTIMES_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kruntimes")
-    built = os.environ.get("KUBEBUILDER_ASSETS") or next((str(path.parent) for path in sorted(cache.glob("*/kubectl"))), "")
-    program = shutil.which("kubectl", path=built) or shutil.which("kubectl")
-    assert program, f"kubectl is needed: install it, or run {script.name}"
-    return program
 
 
 def _folder(pid: int) -> str:

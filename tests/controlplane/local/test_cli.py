@@ -14,11 +14,11 @@ from collections.abc import Iterator
 import pytest
 
 from controlplane.local.ports import Ports
+from tests.contract.objects import config_map
 from tests.controlplane.local.localmode import LocalMode, local_mode
 from tests.controlplane.local.waiting import is_gone_within
 
 pytestmark = pytest.mark.slow
-KEPT = "{apiVersion: v1, kind: ConfigMap, metadata: {name: kept}, data: {a: b}}"
 COMPONENTS = ["apiserver", "scheduler", "controllers", "node"]
 
 
@@ -55,7 +55,7 @@ def test_up_says_what_is_up_and_what_to_do_next(shared: LocalMode) -> None:
     assert "Local mode is up." in result.stderr
     assert str(local.state.kubeconfig) in result.stderr
     assert local.state.kubeconfig.stat().st_mode & 0o077 == 0
-    assert local.get("nodes")["items"][0]["metadata"]["name"] == "local"
+    assert local.hands.list("Node")[0]["metadata"]["name"] == "local"
 
 
 def test_up_is_idempotent(shared: LocalMode) -> None:
@@ -99,13 +99,13 @@ def test_before_the_first_up_everything_says_so(local: LocalMode) -> None:
 def test_down_leaves_no_process_and_keeps_the_objects(local: LocalMode) -> None:
     local.krt("local", "up")
     url = local.status()["url"]
-    local.kubectl("create", "-f", "-", stdin=KEPT)
+    local.hands.create(config_map("kept"))
     assert "nothing of it is running" in local.krt("local", "down").stderr
     assert local.survivors() == []
     assert "not up" in local.krt("local", "down").stderr
     local.krt("local", "up")
     assert local.status()["url"] == url, "kubeconfigs stay good"
-    assert local.get("configmap", "kept")["data"] == {"a": "b"}
+    assert local.hands.get("ConfigMap", "kept")["data"] == {"key": "value"}
 
 
 def test_purging_deletes_everything_after_asking(local: LocalMode) -> None:
@@ -120,11 +120,11 @@ def test_purging_deletes_everything_after_asking(local: LocalMode) -> None:
 @pytest.mark.parametrize("component", COMPONENTS)
 def test_a_killed_component_comes_back(shared: LocalMode, component: str) -> None:
     name = f"kept-{component}"
-    shared.kubectl("create", "-f", "-", stdin=KEPT.replace("kept", name))
+    shared.hands.create(config_map(name))
     url = shared.status()["url"]
     os.kill(shared.pid_of(component), signal.SIGKILL)
     until_running(shared, component, restarts=1)
-    assert shared.get("configmap", name)["data"] == {"a": "b"}
+    assert shared.hands.get("ConfigMap", name)["data"] == {"key": "value"}
     assert shared.status()["url"] == url
 
 

@@ -1,11 +1,9 @@
-"""The whole system as a user meets it: krt local up, kubectl, Runs; and what becomes of Runs when parts of it are killed."""
+"""The whole system as a user meets it: krt local up, a client, Runs; and what becomes of Runs when parts of it are killed."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,7 @@ HELLO = 'echo hello; echo "total=3" >> "$KRUNTIME_OUTPUTS"'
 def local() -> Iterator[LocalMode]:
     with local_mode() as local:
         local.krt("local", "up")
-        local.kubectl("apply", "-f", str(REPO / "examples" / "runtimes"))
+        local.hands.apply(REPO / "examples" / "runtimes")
         until_ready(local)
         yield local
 
@@ -35,28 +33,28 @@ def local() -> Iterator[LocalMode]:
 def until_ready(local: LocalMode) -> None:
     """Both Runtimes have a Pod that takes Runs."""
     for runtime in RUNTIMES:
-        local.kubectl("wait", "--for=jsonpath={.status.readyReplicas}=1", f"runtime/{runtime}", "--timeout=60s")
+        local.hands.wait("Runtime", runtime, until=lambda found: found.get("status", {}).get("readyReplicas") == 1)
 
 
 def create(local: LocalMode, source: str, *, runtime: str = "bash", **spec: Any) -> str:
-    """A Run made with plain kubectl; gives its name."""
+    """A new Run; gives its name."""
     body = {
         "apiVersion": "kruntimes.io/v1alpha1",
         "kind": "Run",
         "metadata": {"generateName": "test-"},
         "spec": {"runtime": runtime, "mode": {"task": {}}, "source": {"inline": source}, **spec},
     }
-    return local.kubectl("create", "-f", "-", "-o", "name", stdin=json.dumps(body)).strip().rpartition("/")[2]
+    name: str = local.hands.create(body)["metadata"]["name"]
+    return name
 
 
 def until(local: LocalMode, run: str, phase: str) -> Json:
-    local.kubectl("wait", f"--for=jsonpath={{.status.phase}}={phase}", f"run/{run}", "--timeout=60s")
-    return local.get("run", run)
+    return local.hands.wait("Run", run, until=lambda found: found.get("status", {}).get("phase") == phase)
 
 
 def pid_of_container(local: LocalMode, *, pod: str, container: str) -> int:
     """From the node's own records."""
-    uid = local.get("pod", pod)["metadata"]["uid"]
+    uid = local.hands.get("Pod", pod)["metadata"]["uid"]
     records = (msgspec.json.decode(path.read_bytes(), type=Record) for path in (local.state.node / "processes").glob("*.json"))
     return next(record.pid for record in records if record.container_id.startswith(f"{uid}-{container}-"))
 
@@ -75,7 +73,7 @@ def marks(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("runtime", "source"), [("bash", HELLO), ("python", "import os\nopen(os.environ['KRUNTIME_OUTPUTS'], 'a').write('total=3\\n')")]
 )
-def test_a_run_made_with_kubectl_succeeds_with_its_outputs(local: LocalMode, runtime: str, source: str) -> None:
+def test_a_run_succeeds_with_its_outputs(local: LocalMode, runtime: str, source: str) -> None:
     run = until(local, create(local, source, runtime=runtime), "Succeeded")
     assert run["status"]["outputs"] == {"total": "3"}
     assert run["status"]["assignedPod"].startswith(f"runtime-{runtime}-")
@@ -94,16 +92,16 @@ def test_a_run_that_takes_too_long_times_out(local: LocalMode) -> None:
 def test_a_cancelled_run_ends_with_its_whole_process_tree(local: LocalMode, marks: Path) -> None:
     name = create(local, f"setsid bash -c 'echo $BASHPID >> {marks}; exec sleep 1000' & wait")
     until(local, name, "Running")
-    local.kubectl("patch", "run", name, "--type=merge", "-p", '{"spec": {"cancelRequested": true}}')
+    local.hands.merge("Run", name, {"spec": {"cancelRequested": True}})
     until(local, name, "Cancelled")
     assert all(is_gone_within(int(pid), seconds=10) for pid in starts(marks))
 
 
 def test_an_unknown_runtime_waits_and_says_so(local: LocalMode) -> None:
     name = create(local, "true", runtime="none")
-    local.kubectl("wait", "--for=jsonpath={.status.message}", f"run/{name}", "--timeout=30s")
-    assert local.get("run", name)["status"]["message"] == 'waiting for available runtime pods for runtime "none"'
-    local.kubectl("delete", "run", name)
+    run = local.hands.wait("Run", name, until=lambda found: bool(found.get("status", {}).get("message")))
+    assert run["status"]["message"] == 'waiting for available runtime pods for runtime "none"'
+    local.hands.delete("Run", name)
 
 
 def test_krt_streams_and_exits_with_the_runs_own_code(local: LocalMode) -> None:
@@ -111,11 +109,11 @@ def test_krt_streams_and_exits_with_the_runs_own_code(local: LocalMode) -> None:
     assert result.stdout == "one\n"
 
 
-def test_kubectl_logs_shows_what_a_run_printed(local: LocalMode) -> None:
-    run = until(local, create(local, "echo seen-by-kubectl"), "Succeeded")
-    text = local.kubectl("logs", run["status"]["assignedPod"], "-c", "runtimed", "--tail=20")
-    lines = [json.loads(line) for line in text.splitlines() if "seen-by-kubectl" in line]
-    assert [(line["run_uid"], line["stream"]) for line in lines] == [(run["metadata"]["uid"], "stdout")]
+def test_the_log_of_the_pod_shows_what_a_run_printed(local: LocalMode) -> None:
+    name = create(local, "echo seen-by-the-reader; echo and-this >&2")
+    until(local, name, "Succeeded")
+    result = local.krt("logs", name)
+    assert (result.stdout, result.stderr) == ("seen-by-the-reader\n", "and-this\n")
 
 
 @pytest.mark.parametrize("component", ["apiserver", "scheduler", "controllers"])
@@ -124,7 +122,6 @@ def test_a_killed_component_delays_runs_but_loses_none(local: LocalMode, compone
     until(local, running, "Running")
     os.kill(local.pid_of(component), signal.SIGKILL)
     Path(f"{marks}.go").touch()
-    until_back(local)
     run = until(local, running, "Succeeded")
     assert run["status"]["outputs"] == {"done": "1"}
     assert run["status"]["attempt"] == 1
@@ -132,18 +129,11 @@ def test_a_killed_component_delays_runs_but_loses_none(local: LocalMode, compone
     until(local, create(local, "true"), "Succeeded")
 
 
-def until_back(local: LocalMode) -> None:
-    """The API server answers again: nobody tells, so it is asked."""
-    deadline = time.monotonic() + 60
-    while "default" not in local.kubectl("get", "namespaces", code=None):
-        assert time.monotonic() < deadline, local.logs()
-
-
 def test_a_killed_runtimed_attaches_to_what_still_runs(local: LocalMode, marks: Path) -> None:
     name = create(local, f"echo start >> {marks}; while [ ! -e {marks}.go ]; do sleep 0.05; done; exit 5")
     pod = until(local, name, "Running")["status"]["assignedPod"]
     os.kill(pid_of_container(local, pod=pod, container="runtimed"), signal.SIGKILL)
-    local.kubectl("wait", "--for=jsonpath={.status.containerStatuses[1].restartCount}=1", f"pod/{pod}", "--timeout=30s")
+    local.hands.wait("Pod", pod, until=lambda found: found["status"]["containerStatuses"][1]["restartCount"] == 1)
     Path(f"{marks}.go").touch()
     run = until(local, name, "Failed")
     assert run["status"]["exitCode"] == 5
@@ -178,11 +168,11 @@ def test_a_killed_node_is_a_reboot_and_runs_move_to_new_pods(local: LocalMode, m
 def test_a_deleted_pod_lets_its_run_finish_and_is_replaced(local: LocalMode, marks: Path) -> None:
     name = create(local, f"echo start >> {marks}; while [ ! -e {marks}.go ]; do sleep 0.05; done")
     pod = until(local, name, "Running")["status"]["assignedPod"]
-    local.kubectl("delete", "pod", pod, "--wait=false")
+    local.hands.delete("Pod", pod)
     Path(f"{marks}.go").touch()
     until(local, name, "Succeeded")
     assert starts(marks) == ["start"]
-    local.kubectl("wait", "--for=delete", f"pod/{pod}", "--timeout=30s")
+    local.hands.wait_for_deletion("Pod", pod)
     until(local, create(local, "true"), "Succeeded")
 
 
@@ -200,12 +190,13 @@ def test_a_restart_keeps_all_objects_and_hands_running_runs_on(local: LocalMode,
     assert run["status"]["attempt"] == 2
     assert starts(marks) == ["start", "start"]
     until_ready(local)
-    assert len(local.get("pods")["items"]) == len(RUNTIMES)
+    assert len(local.hands.list("Pod")) == len(RUNTIMES)
 
 
 def test_a_deleted_runtime_takes_its_pods_along(local: LocalMode) -> None:
-    local.kubectl("delete", "runtime", "python")
-    local.kubectl("wait", "--for=delete", "pod", "-l", "runtime=python", "--timeout=40s")
-    assert local.get("deployments")["items"][0]["metadata"]["name"] == "runtime-bash"
-    local.kubectl("apply", "-f", str(REPO / "examples" / "runtimes"))
+    pod = next(pod["metadata"]["name"] for pod in local.hands.list("Pod") if pod["metadata"]["labels"]["runtime"] == "python")
+    local.hands.delete("Runtime", "python")
+    local.hands.wait_for_deletion("Pod", pod)
+    assert [one["metadata"]["name"] for one in local.hands.list("Deployment")] == ["runtime-bash"]
+    local.hands.apply(REPO / "examples" / "runtimes")
     until_ready(local)
