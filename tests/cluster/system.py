@@ -23,15 +23,12 @@ _REPO = Path(__file__).parents[2]
 class System:
     """Everything of ours but the API server, as children of this process, each with its own identity."""
 
-    def __init__(self, server: ApiServer) -> None:
+    def __init__(self, server: ApiServer, *, node_socket: Path | None = None) -> None:
         self._server = server
         self.folder = Path(tempfile.mkdtemp(prefix="kruntimes-system-"))
-        self._children: dict[str, Child] = {}
-
-    @property
-    def node_socket(self) -> Path:
+        self.node_socket = node_socket or self.folder / "node.sock"
         """Where the node serves container logs."""
-        return self.folder / "node.sock"
+        self._children: dict[str, Child] = {}
 
     @property
     def processes(self) -> dict[str, int]:

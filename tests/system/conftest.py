@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,12 +23,23 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 def kubectl(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
     """kubectl in a namespace with the example Runtimes ready, on one server after the other."""
     need_binaries()
-    server: ApiServer
-    with RealApiServer() if request.param == "real" else EmbeddedApiServer() as server, System(server) as system:
-        kubectl = Kubectl(server, folder=tmp_path_factory.mktemp("kubectl"))
-        server.bind_runtimed(kubectl.namespace)
-        kubectl.ok("apply", "-f", str(EXAMPLES / "runtimes"))
-        waited = kubectl.run("wait", "--for=condition=Ready", "runtime", "--all", "--timeout=25s")
-        if waited.returncode:
-            pytest.fail(f"{waited.stderr}\n" + "\n".join(f"--- {name}\n{log}" for name, log in system.logs().items()))
-        yield kubectl
+    with tempfile.TemporaryDirectory(prefix="krt-") as folder:  # short, for a unix socket lies in it
+        socket = Path(folder) / "node.sock"
+        chosen: ApiServer = RealApiServer() if request.param == "real" else EmbeddedApiServer(arguments=("--node-socket", str(socket)))
+        with running(chosen) as server, System(server, node_socket=socket) as system:
+            kubectl = Kubectl(server, folder=tmp_path_factory.mktemp("kubectl"))
+            server.bind_runtimed(kubectl.namespace)
+            kubectl.ok("apply", "-f", str(EXAMPLES / "runtimes"))
+            waited = kubectl.run("wait", "--for=condition=Ready", "runtime", "--all", "--timeout=25s")
+            if waited.returncode:
+                pytest.fail(f"{waited.stderr}\n" + "\n".join(f"--- {name}\n{log}" for name, log in system.logs().items()))
+            yield kubectl
+
+
+@contextmanager
+def running(server: ApiServer) -> Iterator[ApiServer]:
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
