@@ -32,7 +32,7 @@ kube-binaries: ## Build etcd, kube-apiserver and kubectl once (cached outside th
 test-kube: $(INSTALLED) kube-binaries ## The same contract suite and more, against a real kube-apiserver with etcd
 	$(BIN)/python -m pytest -m kube
 
-bench: $(INSTALLED) ## create→start and create→finish, embedded and (where built) real API server; BENCH="--help" for options
+bench: $(INSTALLED) ## create→start and create→finish on both API servers, 5 repeats; BENCH="--help" for options
 	$(BIN)/python -m bench $(BENCH)
 
 lint: $(INSTALLED) ## ruff

@@ -3,55 +3,78 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import click
 
-from bench.report import Result, make_report, markdown, write_json
+from bench.cpu import CpuMeter
+from bench.report import Repeat, Result, make_report, markdown, write_json
+from bench.samples import Sample
 from bench.scenarios import Load
-from bench.stages import NAMESPACE, RUNTIME, connected, running_system
+from bench.stages import NAMESPACE, RUNTIME, Stage, connected, running_system
 
 WARM_UP_RUNS = 10
 PARALLEL = 25
 RESULTS = Path("build") / "bench"
 
 
-async def measure(kubeconfig: Path, *, server: str, serial_runs: int, parallel_runs: int) -> list[Result]:
-    """Both scenarios, each after the warm-up, on a server that stands."""
-    results = []
-    async with connected(kubeconfig) as client:
+class Plan(NamedTuple):
+    """How much is measured."""
+
+    repeats: int
+    serial_runs: int
+    parallel_runs: int
+
+
+async def measure(stage: Stage, *, plan: Plan) -> list[Result]:
+    """Both scenarios in turn, repeat by repeat, so that a slow minute of the machine meets both; each after a warm-up."""
+    meter = CpuMeter(stage.processes)
+    serial, parallel = f"serial x {plan.serial_runs}", f"{PARALLEL} in flight x {plan.parallel_runs}"
+    repeats: dict[str, list[Repeat]] = {serial: [], parallel: []}
+    async with connected(stage.kubeconfig) as client:
         load = Load(client, namespace=NAMESPACE, runtime=RUNTIME)
         async with load.observer() as observer:
-            await load.serial(observer, count=WARM_UP_RUNS)
-            began = time.monotonic()
-            samples = await load.serial(observer, count=serial_runs)
-            results.append(Result(server=server, scenario="serial", seconds=time.monotonic() - began, samples=samples))
-            await load.in_flight(observer, count=PARALLEL, parallel=PARALLEL)
-            began = time.monotonic()
-            samples = await load.in_flight(observer, count=parallel_runs, parallel=PARALLEL)
-            results.append(Result(server=server, scenario=f"{PARALLEL} in flight", seconds=time.monotonic() - began, samples=samples))
-    return results
+            for _ in range(plan.repeats):
+                await load.serial(observer, count=WARM_UP_RUNS)
+                repeats[serial].append(await timed(load.serial(observer, count=plan.serial_runs), meter=meter))
+                await load.in_flight(observer, count=PARALLEL, parallel=PARALLEL)
+                scenario = load.in_flight(observer, count=plan.parallel_runs, parallel=PARALLEL)
+                repeats[parallel].append(await timed(scenario, meter=meter))
+    return [Result(server=stage.server, scenario=name, repeats=done) for name, done in repeats.items()]
+
+
+async def timed(scenario: Coroutine[Any, Any, list[Sample]], *, meter: CpuMeter) -> Repeat:
+    """One pass, with its duration and what it cost."""
+    cpu_before, began = meter.read(), time.monotonic()
+    samples = await scenario
+    seconds, cpu = time.monotonic() - began, meter.read()
+    return Repeat(seconds=seconds, samples=samples, cpu_seconds={name: cpu[name] - cpu_before.get(name, 0.0) for name in cpu})
 
 
 @click.command()
 @click.option("--server", "servers", type=click.Choice(["embedded", "kube"]), multiple=True, help="Default: both, one after the other.")
 @click.option("--kubeconfig", type=click.Path(exists=True, path_type=Path), help="Measure this cluster instead; kruntimes must run in it.")
-@click.option("--runs", default=200, show_default=True, help="Runs of the serial scenario; 25 in flight make one and a half times as many.")
-@click.option("--quick", is_flag=True, help="40 Runs: shows that it works, not how fast it is.")
+@click.option("--runs", default=100, show_default=True, help="Runs of one serial pass; 25 in flight make three times as many.")
+@click.option("--repeats", default=5, show_default=True, help="Passes of each scenario.")
+@click.option("--quick", is_flag=True, help="One short pass: shows that it works, not how fast it is.")
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS, show_default=True, help="Folder for the JSON with every sample.")
-def main(servers: tuple[str, ...], kubeconfig: Path | None, runs: int, quick: bool, out: Path) -> None:
+def main(servers: tuple[str, ...], kubeconfig: Path | None, runs: int, repeats: int, quick: bool, out: Path) -> None:
     """From create to the first instruction and to the end of no-op Bash Runs."""
-    count = 40 if quick else runs
+    plan = Plan(1, 20, 50) if quick else Plan(repeats, runs, runs * 3)
+    load_average = os.getloadavg()[0]
     results: list[Result] = []
     if kubeconfig is not None:
-        results += asyncio.run(measure(kubeconfig, server=kubeconfig.stem, serial_runs=count, parallel_runs=count * 3 // 2))
+        results += asyncio.run(measure(Stage(kubeconfig.stem, kubeconfig, {}), plan=plan))
     else:
         for server in servers or ("embedded", "kube"):
-            with running_system(server) as config:
-                results += asyncio.run(measure(config, server=server, serial_runs=count, parallel_runs=count * 3 // 2))
-    report = make_report(results)
+            with running_system(server) as stage:
+                results += asyncio.run(measure(stage, plan=plan))
+    report = make_report(results, load_average=load_average)
     click.echo(markdown(report))
     click.echo(f"\nevery sample: {write_json(report, folder=out)}", err=True)
     if failed := [sample.name for result in results for sample in result.failures]:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.scenarios import BENCHMARK_LABELS
 from k8s.api.names import API_VERSION
@@ -39,12 +39,20 @@ def runtime_manifest() -> dict[str, Any]:
     }
 
 
+class Stage(NamedTuple):
+    """Where to measure, and whose CPU time may be read."""
+
+    server: str
+    kubeconfig: Path
+    processes: dict[str, int]
+
+
 @contextmanager
-def running_system(name: str) -> Iterator[Path]:
-    """`embedded` or `kube` with everything of ours. Yields the administrator's kubeconfig."""
+def running_system(name: str) -> Iterator[Stage]:
+    """`embedded` or `kube` with everything of ours around it."""
     server: ApiServer
-    with EmbeddedApiServer() if name == "embedded" else RealApiServer() as server, System(server):
-        yield server.kubeconfig
+    with EmbeddedApiServer() if name == "embedded" else RealApiServer() as server, System(server) as system:
+        yield Stage(name, server.kubeconfig, {**server.processes, **system.processes})
 
 
 @asynccontextmanager
