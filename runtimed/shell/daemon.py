@@ -32,7 +32,7 @@ from runtimed.hooks.workspace import Workspaces
 from runtimed.settings import PodIdentity, RuntimedSettings
 from runtimed.shell.actor import Services
 from runtimed.shell.actors import Actors
-from runtimed.shell.own_pod import find_own_pod, read_if_deleted
+from runtimed.shell.own_pod import read_if_deleted, read_own_pod
 from runtimed.shell.session import CHANNEL_OPTIONS, Session
 from runtimed.shell.slots import Slots
 from runtimed.shell.writes import StatusWriter
@@ -64,13 +64,17 @@ class Daemon:
         self._registry = CollectorRegistry()
         self._cache: Cache[Run] = Cache()
         self._listed = asyncio.Event()
+        self._is_leaving = False
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._lines = LineWriter()
 
     async def run(self) -> None:
         credentials = await load_credentials(kubeconfig=self._manager.kubeconfig)
         async with await ApiClient.connect(credentials, user_agent=USER_AGENT) as client:
-            pod = await find_own_pod(client)
+            own_pod = await read_own_pod(client)
+            pod = PodIdentity(own_pod.metadata.name, own_pod.metadata.namespace, own_pod.uid)
+            # Deleted before we started: no second SIGTERM will come, and nothing new may start here.
+            self._is_leaving = own_pod.metadata.deletion_timestamp is not None
             async with (
                 grpc.aio.insecure_channel(self._settings.runtime_endpoint, options=CHANNEL_OPTIONS) as channel,
                 EventRecorder(client, component="runtimed", instance=pod.name) as recorder,
@@ -134,7 +138,8 @@ class Daemon:
                 return
             holding = tasks.start(session.run(), name="session")
             beating = tasks.start(heartbeat.beat(), name="heartbeat")
-            await asyncio.wait({stopping, self._failure}, return_when=asyncio.FIRST_COMPLETED)
+            if not self._is_leaving:
+                await asyncio.wait({stopping, self._failure}, return_when=asyncio.FIRST_COMPLETED)
             if self._failure.done():
                 self._failure.result()
             deleted = await read_if_deleted(client, pod=pod)
@@ -167,6 +172,8 @@ class Daemon:
             logger.warning("the node has booted: what was assigned counts as lost", extra={"runs": len(assigned)})
             state_dir.count_as_lost(assigned, now=read_clock())
             remains = state_dir.load()
+        if self._is_leaving:
+            actors.stop_intake()
         actors.begin(remains)
 
     async def _drain(self, actors: Actors, *, pod: Pod) -> None:

@@ -18,19 +18,25 @@ logger = logging.getLogger(__name__)
 ASK_SECONDS = 3.0
 
 
-async def find_own_pod(client: ApiClient, *, environment: Mapping[str, str] = os.environ) -> PodIdentity:
-    """From HOSTNAME, POD_NAMESPACE and POD_UID; without POD_UID the Pod is read, until it can be. Raises UsageError."""
+async def read_own_pod(client: ApiClient, *, environment: Mapping[str, str] = os.environ) -> Pod:
+    """By HOSTNAME, POD_NAMESPACE and POD_UID; waits until the API server answers. Raises UsageError.
+
+    At start, and consistent: when an earlier process of this Pod began to hand Runs back, this read shows why (ownership.md, rule 26).
+    """
     name = environment.get("HOSTNAME") or socket.gethostname()
     namespace = environment.get("POD_NAMESPACE") or "default"
-    uid = environment.get("POD_UID") or await _read_uid(client, name=name, namespace=namespace)
-    return PodIdentity(name, namespace, uid)
+    pod = await _read(client, name=name, namespace=namespace)
+    uid = environment.get("POD_UID")
+    if uid and uid != pod.uid:
+        raise UsageError(f"POD_UID: the Pod {namespace}/{name} has been replaced by another of its name; this one is gone")
+    return pod
 
 
-async def _read_uid(client: ApiClient, *, name: str, namespace: str) -> str:
+async def _read(client: ApiClient, *, name: str, namespace: str) -> Pod:
     backoff = Backoff()
     while True:
         try:
-            return (await client.get(PODS, name, namespace=namespace)).uid
+            return await client.get(PODS, name, namespace=namespace)
         except NotFound as error:
             raise UsageError(
                 f"HOSTNAME: there is no Pod {namespace}/{name}; set HOSTNAME, POD_NAMESPACE and POD_UID by fieldRef"

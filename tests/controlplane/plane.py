@@ -13,7 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import aclosing, contextmanager
 from itertools import count
 from pathlib import Path
+from types import TracebackType
 from typing import Any, TypeVar
+
+import msgspec
 
 from k8s.api import names
 from k8s.api.run import Run
@@ -164,3 +167,43 @@ class World:
             async for notice in notices:
                 if isinstance(notice, Deleted) or (isinstance(notice, Listed) and not notice.items):
                     return
+
+
+class HeldBack:
+    """The next status write of one component stays on its way until `release`: somebody else may be quicker.
+
+    Uses failpoints, so on the embedded API server only.
+    """
+
+    def __init__(self, client: ApiClient, *, user_agent: str) -> None:
+        self._client = client
+        self._user_agent = user_agent
+        self._write = ""
+        self._read = ""
+
+    async def __aenter__(self) -> HeldBack:
+        of_runs = {"resources": ["runs.kruntimes.io"], "user_agent": self._user_agent}
+        action = {"kind": "delay", "when": "before", "until_released": True}
+        self._write = await self._arm({**of_runs, "verbs": ["patch"], "subresources": ["status"]}, action, count=1)
+        self._read = await self._arm({**of_runs, "verbs": ["get"]}, {"kind": "delay", "when": "before", "seconds": 0.0})
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self._client.request("DELETE", "/failpoints")
+
+    async def arrived(self) -> None:
+        await self._wait_for_hit(self._write)
+
+    async def release(self) -> None:
+        await self._client.request("DELETE", f"/failpoints/{self._write}")
+
+    async def read_again(self) -> None:
+        """The sender met a newer object and looks at it. Raises ApiError when it does not within some seconds."""
+        await self._wait_for_hit(self._read)
+
+    async def _arm(self, match: dict[str, Any], action: dict[str, Any], **more: Any) -> str:
+        order = msgspec.json.encode({"match": match, "action": action, **more})
+        return str(msgspec.json.decode(await self._client.request("POST", "/failpoints", body=order))["id"])
+
+    async def _wait_for_hit(self, failpoint: str) -> None:
+        await self._client.request("GET", f"/failpoints/{failpoint}", query={"hits": "1"}, timeout_seconds=8.0)

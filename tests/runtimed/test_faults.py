@@ -206,6 +206,28 @@ async def test_a_pod_that_is_deleted_finishes_what_runs_and_hands_the_rest_back(
             await cluster.wait_until(lambda: rig.runtimed is not None and not rig.runtimed.is_running)
 
 
+async def test_a_runtimed_that_starts_in_a_deleted_pod_starts_nothing_and_still_delivers(api: ApiServer) -> None:
+    """Ownership rule 26: a hand-back of its predecessor may still be on its way, so what is bound to this Pod is over."""
+    with Rig(api, workers=1) as rig:
+        rig.start_server()
+        cluster = await Cluster.open(rig)
+        async with cluster.client:
+            await cluster.create_pod()
+            rig.start_runtimed()
+            workload = Workload(rig)
+            run = await running(cluster, workload)
+            rig.kill_runtimed()
+            await cluster.delete_pod()
+            waiting = await cluster.script("true")
+            rig.start_runtimed()
+            handed_back = await cluster.wait(waiting, lambda run: run.phase == "Pending")
+            assert (handed_back.status.assigned_pod, handed_back.status.attempt) == ("", 0)
+            workload.gate.touch()
+            assert (await cluster.wait(run)).phase == "Succeeded"
+            assert len(workload.pids) == 1
+            await cluster.wait_until(lambda: rig.runtimed is not None and not rig.runtimed.is_running)
+
+
 async def test_a_reboot_of_the_node_counts_what_was_assigned_as_lost(cluster: Cluster, rig: Rig, workload: Workload) -> None:
     run = await running(cluster, workload)
     rig.kill_runtimed()

@@ -6,6 +6,8 @@ import pytest
 
 from tests.runtimed.ownership_model import RULES, Model, explore
 
+NO_FAULTS = {"crash": 0, "mis": 0, "lost": 0, "cancel": 0, "delete": 0}
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
@@ -25,11 +27,35 @@ def test_the_protocol_breaks_no_promise_in_any_interleaving(budget: dict[str, in
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("rule", "faults"),
-    [("phase_test", {}), ("reaper_rv", {"mis": 1}), ("sched_inc", {"mis": 1}), ("orphan_kill", {"mis": 1, "crash": 1})],
+    ("max_attempts", "budget"),
+    [
+        (2, {"drain": 1, "lost": 1}),
+        (2, {"drain": 1, "cancel": 1}),
+        (1, {"drain": 1, "crash": 2}),
+        (1, {"drain": 1, "crash": 1, "lost": 1}),
+        (1, {"drain": 1, "crash": 1, "mis": 1}),
+    ],
+    ids=str,
 )
-def test_the_model_notices_a_missing_rule(rule: str, faults: dict[str, int]) -> None:
+def test_draining_and_handing_back_break_no_promise_in_any_interleaving(max_attempts: int, budget: dict[str, int]) -> None:
+    _, found, is_complete = explore(Model((), max_attempts=max_attempts, **(NO_FAULTS | budget)), secs=40)
+    assert is_complete
+    assert not found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("rule", "max_attempts", "faults"),
+    [
+        ("phase_test", 2, {}),
+        ("reaper_rv", 2, {"mis": 1}),
+        ("sched_inc", 2, {"mis": 1}),
+        ("orphan_kill", 2, {"mis": 1, "crash": 1}),
+        ("drain_final", 1, {"drain": 1, "crash": 1}),
+        ("hand_back_unmarked", 1, {"drain": 1, "crash": 2}),
+    ],
+)
+def test_the_model_notices_a_missing_rule(rule: str, max_attempts: int, faults: dict[str, int]) -> None:
     assert rule in RULES
-    budget = {"crash": 0, "mis": 0, "lost": 0, "cancel": 0, "delete": 0, **faults}
-    _, found, _ = explore(Model((rule,), max_attempts=2, **budget), secs=15)
+    _, found, _ = explore(Model((rule,), max_attempts=max_attempts, **(NO_FAULTS | faults)), secs=15)
     assert found

@@ -10,7 +10,7 @@ import pytest
 from k8s.api import phases
 from k8s.client import PODS, RUNS
 from tests.cluster.embedded import EmbeddedApiServer
-from tests.controlplane.plane import World, controllers
+from tests.controlplane.plane import HeldBack, World, controllers
 from tests.controlplane.scheduler.test_scheduler_under_faults import failing
 
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("server", ["embedded"], indirect=True)]
@@ -55,3 +55,17 @@ async def test_an_outage_of_the_api_server_costs_no_run_whose_pod_is_heard_again
         await world.run_that("marker", lambda run: run.is_terminal)
         run = await world.client.get(RUNS, "run", namespace=world.namespace)
         assert run.phase == phases.RUNNING
+
+
+async def test_a_run_that_ended_meanwhile_is_left_as_it_is(server: EmbeddedApiServer, world: World) -> None:
+    """Ownership rule 2: the reaper decided on a view in which it still ran; its result came first."""
+    await world.create_run("run")
+    await world.set_status("run", phase="Running", assignedPod="gone", assignedPodUID="x", attempt=0)
+    async with HeldBack(world.client, user_agent="krt-controller*") as taking_away:
+        with controllers(server):
+            await taking_away.arrived()
+            await world.set_status("run", phase="Succeeded", attempt=1)
+            await taking_away.release()
+            await taking_away.read_again()
+    run = await world.client.get(RUNS, "run", namespace=world.namespace)
+    assert run.phase == phases.SUCCEEDED

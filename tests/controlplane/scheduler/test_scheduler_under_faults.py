@@ -13,7 +13,7 @@ import pytest
 
 from k8s.client import RUNS, ApiClient
 from tests.cluster.embedded import EmbeddedApiServer
-from tests.controlplane.plane import World, scheduler
+from tests.controlplane.plane import HeldBack, World, scheduler
 from tests.controlplane.scheduler.test_scheduler_process import seats_until_all_are_bound
 
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("server", ["embedded"], indirect=True)]
@@ -67,3 +67,17 @@ async def test_every_run_is_bound_once_and_no_slot_is_given_twice(server: Embedd
     assert all(len(pods) == 1 for pods in seats.values())
     runs = (await world.client.list(RUNS, namespace=world.namespace)).items
     assert Counter(run.status.assigned_pod for run in runs) == {f"pod-{number}": RUN_COUNT // 3 for number in range(3)}
+
+
+async def test_a_bind_that_another_has_overtaken_is_refused(server: EmbeddedApiServer, world: World) -> None:
+    """Ownership rule 2: two schedulers for a moment, or a stale view. The later of two binds must not take the Run away."""
+    await world.create_pod("pod")
+    async with HeldBack(world.client, user_agent=SCHEDULER) as bind:
+        with scheduler(server):
+            await world.create_run("run")
+            await bind.arrived()
+            await world.set_status("run", phase="Scheduled", assignedPod="rival", assignedPodUID="x", attempt=0)
+            await bind.release()
+            await bind.read_again()
+    run = await world.client.get(RUNS, "run", namespace=world.namespace)
+    assert run.status.assigned_pod == "rival"

@@ -71,6 +71,16 @@ async def test_first_everything_then_each_change(api: FakeApi, client: ApiClient
     assert [notice.object.metadata.resource_version for notice in notices] == ["11", "12", "13"]
 
 
+async def test_the_first_list_is_a_consistent_one(api: FakeApi, client: ApiClient, time: FakeTime) -> None:
+    """Ownership rule 10: with a resourceVersion, even 0, the API server may answer from a cache that is behind."""
+    api.answer_list(version=10)
+    async with watching(client, time) as take:
+        assert isinstance(await take(), Listed)
+    [listed] = api.seen
+    assert "resourceVersion" not in listed.query
+    assert "resourceVersionMatch" not in listed.query
+
+
 async def test_a_watch_goes_on_from_the_last_version_seen_bookmarks_included(api: FakeApi, client: ApiClient, time: FakeTime) -> None:
     api.answer_list(version=10)
     async with watching(client, time) as take:

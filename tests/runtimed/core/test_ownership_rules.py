@@ -86,6 +86,25 @@ def test_a_slow_running_write_of_an_older_attempt_does_not_reopen_a_terminal_run
     world.check_rest()
 
 
+def test_a_slow_running_write_does_not_reopen_the_end_of_its_own_attempt(world: World, pod: PodWorld) -> None:
+    """Row `phase test (5)`: from the second attempt on the number stays the same to the end, and only the phase tells them apart."""
+    world.bind("a")
+    world.reap()
+    started(world, pod)
+    pod.fire(Timer.RUNNING)
+    slow = world.requests[0]
+    world.delay(slow)
+    world.answer(world.requests[1])  # the read that follows no answer
+    pod.end(2, SUCCESS)
+    hear(pod)
+    world.settle_without(slow)
+    assert phase_of(world) == phases.SUCCEEDED
+    world.answer(slow)
+    assert phase_of(world) == phases.SUCCEEDED
+    world.settle()
+    world.check_rest()
+
+
 def test_a_retry_whose_answer_was_lost_is_found_by_reading_and_goes_on(world: World, pod: PodWorld) -> None:
     """Row `reading after a refusal (8)`."""
     started(world, pod)
@@ -141,6 +160,7 @@ def test_an_old_view_after_the_end_starts_nothing(world: World, pod: PodWorld) -
     see(pod)
     world.settle()
     assert world.starts == [("a", 0)]
+    assert writes(pod) == [WriteKind.TERMINAL]
 
 
 def test_a_restart_lists_consistently_and_starts_nothing_that_is_over(world: World, pod: PodWorld) -> None:
