@@ -16,7 +16,7 @@ class Aborted(Exception):
     """As gRPC's own: `abort` raises."""
 
 
-class Frames:
+class Frames(AsyncIterator[stream_pb2.SessionRequest]):
     """What a client sends, as the server's request iterator."""
 
     def __init__(self) -> None:
@@ -25,9 +25,8 @@ class Frames:
     def send(self, frame: stream_pb2.SessionRequest) -> None:
         self._queue.put_nowait(frame)
 
-    async def __aiter__(self) -> AsyncIterator[stream_pb2.SessionRequest]:
-        while True:
-            yield await self._queue.get()
+    async def __anext__(self) -> stream_pb2.SessionRequest:
+        return await self._queue.get()
 
 
 class Context:
