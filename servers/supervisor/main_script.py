@@ -1,0 +1,97 @@
+"""Which file the running interpreter will open as its script, changed before it does so.
+
+CPython keeps it in its configuration (`PyConfig.run_filename`, and `PyConfig.argv[0]`, from which sys.path[0] is made) and
+offers no way to change it from within. Both are found by their contents, in memory that is read without ever following a
+wrong pointer; where they are not found exactly once, nothing is changed and nothing can be held.
+Source: CPython's Doc/c-api/init_config.rst and Modules/main.c (pymain_run_python), the same in 3.11 to 3.13.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+
+_CONFIG_BYTES = 1024
+"""More than any version's PyConfig has; what lies behind it belongs to the interpreter's state and is only looked at."""
+
+_POINTER_BYTES = ctypes.sizeof(ctypes.c_void_p)
+
+
+class CannotHold(Exception):
+    """This interpreter keeps its configuration in a way that we do not know."""
+
+
+class MainScript:
+    def __init__(self, *, filename_slot: int, argv0_slot: int) -> None:
+        self._filename_slot = filename_slot
+        self._argv0_slot = argv0_slot
+
+    @classmethod
+    def find(cls) -> MainScript:
+        """In an interpreter started as `python NAME` that has not opened it yet. Raises CannotHold."""
+        with open("/proc/self/mem", "rb", buffering=0) as memory:
+            config = _Config(memory.fileno())
+            return cls(filename_slot=config.slot_of(f"{os.getcwd()}/{sys.argv[0]}"), argv0_slot=config.only_item_of(sys.argv[0]))
+
+    def set(self, path: str) -> None:
+        """As if the interpreter had been started as `python PATH` in the present working directory."""
+        absolute = path if path.startswith("/") else f"{os.getcwd()}/{path}"
+        _point(self._filename_slot, absolute)
+        _point(self._argv0_slot, path)
+
+
+class _Config:
+    """PyConfig as so many pointers, of which we know what some must point to."""
+
+    def __init__(self, memory_fd: int) -> None:
+        self._memory_fd = memory_fd
+        try:
+            get_config = ctypes.pythonapi._Py_GetConfig
+        except AttributeError as error:
+            raise CannotHold("_Py_GetConfig: not there") from error
+        get_config.restype = ctypes.c_void_p
+        self._address = get_config()
+        self._words = self._read_words(self._address, count=_CONFIG_BYTES // _POINTER_BYTES)
+
+    def slot_of(self, text: str) -> int:
+        """The address of the one `wchar_t *` that points to `text`."""
+        return self._only([self._address + index * _POINTER_BYTES for index, word in enumerate(self._words) if self._is_at(word, text)])
+
+    def only_item_of(self, text: str) -> int:
+        """The address of the first `wchar_t *` of the one PyWideStringList (length, items) that consists of `text`."""
+        lists = [items for length, items in zip(self._words, self._words[1:], strict=False) if length == 1]
+        return self._only([items for items in lists if any(self._is_at(word, text) for word in self._read_words(items, count=1))])
+
+    def _is_at(self, address: int, text: str) -> bool:
+        wanted = bytes(ctypes.create_unicode_buffer(text))
+        return self._read(address, size=len(wanted)) == wanted
+
+    def _read_words(self, address: int, *, count: int) -> list[int]:
+        data = self._read(address, size=count * _POINTER_BYTES)
+        return [int.from_bytes(data[at : at + _POINTER_BYTES], sys.byteorder) for at in range(0, len(data), _POINTER_BYTES)]
+
+    def _read(self, address: int, *, size: int) -> bytes:
+        """Empty where nothing is mapped: the kernel looks, we do not."""
+        try:
+            return os.pread(self._memory_fd, size, address)
+        except (OSError, OverflowError):
+            return b""
+
+    @staticmethod
+    def _only(found: list[int]) -> int:
+        if len(found) != 1:
+            raise CannotHold(f"PyConfig: {len(found)} places instead of one")
+        return found[0]
+
+
+def _point(slot: int, text: str) -> None:
+    """The interpreter frees it at its end, so it must come from its own allocator. What was there before is left to lie."""
+    buffer = ctypes.create_unicode_buffer(text)
+    allocate = ctypes.pythonapi.PyMem_RawMalloc
+    allocate.restype, allocate.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+    address = allocate(ctypes.sizeof(buffer))
+    if not address:
+        raise MemoryError
+    ctypes.memmove(address, buffer, ctypes.sizeof(buffer))
+    ctypes.c_void_p.from_address(slot).value = address
