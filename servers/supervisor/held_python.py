@@ -1,7 +1,7 @@
 """A Python that is held just before it opens its script, what lets it go, and what it then does to be like a fresh one.
 
 The interpreter runs `python script` and is stopped in `import site` (see zygote); there it is forked, and the fork waits for
-its order. It takes over the order's environment, working directory, arguments and file name and returns into the
+its order. It takes over the order's environment, working directory, arguments and file name (or command) and returns into the
 interpreter's own start: from there on everything is what a fresh `python FILE ARG…` does.
 """
 
@@ -12,14 +12,18 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Mapping
 from typing import NoReturn
 
 from servers.supervisor import linux, wire
 from servers.supervisor.child import Stdio
+from servers.supervisor.held import Order
 from servers.supervisor.keeper import BecameChild, close_all_but
 from servers.supervisor.main_script import MainScript
-from servers.supervisor.spec import StartSpec
+from servers.supervisor.spec import HoldSpec, StartSpec
+
+FORK = "fork"
+FORMS = [FORK]
+"""All that can be held: what is forked becomes either `python FILE` or `python -c COMMAND`."""
 
 _READ_BYTES = 64 * 1024
 
@@ -31,14 +35,24 @@ _PRELOADS_NAMES = re.compile(r"(?:BLIS|CUDA|GOTO|HDF5|KMP|MKL|NPY|NUMBA|NUMEXPR|
 """Read when the usual heavy modules are imported."""
 
 
-def order_for(spec: StartSpec, *, base: Mapping[str, str], has_preload: bool) -> bytes | None:
-    """None if only a fresh interpreter can run it as asked."""
-    if len(spec.argv) < 2 or spec.argv[1].startswith("-") or not spec.env.keys() >= base.keys():
+def choose(spec: StartSpec, *, hold: HoldSpec) -> tuple[str, Order] | None:
+    """The form that can run it and the order that makes it do so. None if only a fresh interpreter can run it as asked."""
+    if spec.executable != hold.executable or not spec.env.keys() >= hold.env.keys():
         return None
-    for name, value in spec.env.items():
-        if base.get(name) != value and (_INTERPRETERS_NAMES.fullmatch(name) or (has_preload and _PRELOADS_NAMES.fullmatch(name))):
+    if any(_is_read_at_start(name, has_preload=bool(hold.preload)) for name, value in spec.env.items() if hold.env.get(name) != value):
+        return None
+    match spec.argv[1:]:
+        case ["-c", command, *args]:
+            main = {"command": command, "args": args}
+        case [path, *args] if not path.startswith("-"):
+            main = {"file": path, "args": args}
+        case _:
             return None
-    return wire.encode_payload({"file": spec.argv[1], "args": spec.argv[2:], "env": spec.env, "cwd": spec.cwd})
+    return FORK, Order(wire.encode_payload({**main, "env": spec.env, "cwd": spec.cwd}))
+
+
+def _is_read_at_start(name: str, *, has_preload: bool) -> bool:
+    return bool(_INTERPRETERS_NAMES.fullmatch(name) or (has_preload and _PRELOADS_NAMES.fullmatch(name)))
 
 
 def wait_and_become(main_script: MainScript, *, stdio: Stdio, order_fd: int, open_fds: frozenset[int]) -> NoReturn:
@@ -67,9 +81,14 @@ def _become(order: wire.Message, *, main_script: MainScript) -> None:
     os.environ.update(order["env"])
     if is_other_zone:
         time.tzset()
-    sys.argv[:] = [order["file"], *order["args"]]
-    sys.orig_argv[1:] = sys.argv
-    main_script.set(order["file"])
+    if "command" in order:
+        sys.argv[:] = ["-c", *order["args"]]
+        sys.orig_argv[1:] = ["-c", order["command"], *order["args"]]
+        main_script.set_command(order["command"])
+    else:
+        sys.argv[:] = [order["file"], *order["args"]]
+        sys.orig_argv[1:] = sys.argv
+        main_script.set_file(order["file"])
     _reseed()
 
 

@@ -4,8 +4,9 @@ It starts the main process, or holds one ready that will become it, reaps everyt
 ends the rest of the tree, and reports; then it may hold the next. It is a fork without exec and shares its parent's memory.
 Its control socket is its leash: when the supervisor closes it, by intent or by dying, the tree is killed and the keeper ends.
 
-To the supervisor: `started` (pid, micros) with the read ends of stdout and stderr, `held` (pid) with those and the write end
-of the order pipe, `refused` (message), `ended`. From it: `stop` (grace_seconds) and, after `ended`, `hold`.
+To the supervisor: `started` (pid, micros) with the read ends of stdout and stderr; `held` (pid, keeper, offset) with those, the
+write end of the order pipe and, for a `bash -c`, its memory; `refused` (message, for_good); `ended`. From it: `stop`
+(grace_seconds) and, after `ended`, `hold` (form).
 """
 
 from __future__ import annotations
@@ -23,14 +24,15 @@ from typing import NoReturn
 
 from servers.supervisor import linux, process_tree, wire
 from servers.supervisor.child import UMASK, Stdio, exec_main
+from servers.supervisor.held import CannotHold, Waiting
 from servers.supervisor.spec import StartSpec
 from servers.supervisor.tree import Tree
 from servers.supervisor.waking import ChildSignal
-from servers.supervisor.wire import RECORD_BYTES, BadMessage, Message
+from servers.supervisor.wire import RECORD_BYTES, Message
 
-SpawnHeld = Callable[[Stdio, int], int]
-"""Given what shall be its standard streams and the read end of the order pipe, starts a child that waits for the end of that pipe.
-Returns its PID. Raises OSError, or BecameChild in a child that is a fork of this process."""
+SpawnHeld = Callable[[str, Stdio, int], Waiting]
+"""Given a form, what shall be its standard streams, and the read end of the order pipe, starts a child that waits for the end of
+that pipe. Raises OSError, CannotHold, or BecameChild in a child that is a fork of this process."""
 
 
 class BecameChild(BaseException):
@@ -38,9 +40,9 @@ class BecameChild(BaseException):
 
 
 def keep(
-    control: socket.socket, *, spawn_held: SpawnHeld | None, first: StartSpec | None = None, open_fds: frozenset[int] = frozenset()
+    control: socket.socket, *, spawn_held: SpawnHeld | None, first: StartSpec | str, open_fds: frozenset[int] = frozenset()
 ) -> NoReturn:
-    """The whole life of a keeper. Call it in a fresh fork; it never returns. Without `first` it begins by holding a child.
+    """The whole life of a keeper, in a fresh fork; it never returns. `first` is what to run, or the form of what to hold.
 
     `open_fds` stay open besides the standard ones. Raises BecameChild in a held child that is a fork of this process.
     """
@@ -76,54 +78,59 @@ class Keeper:
         self._child_signal = ChildSignal()
         self._stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
-    def run(self, first: StartSpec | None) -> None:
+    def run(self, first: StartSpec | str) -> None:
         """One tree after the other until the supervisor hangs up."""
-        job = first
-        while True:
-            pid = self._start(job) if job else self._hold()
+        job: StartSpec | str | None = first
+        while job is not None:
+            pid = self._hold(job) if isinstance(job, str) else self._start(job)
             tree = Tree(pid, control=self._control, child_signal=self._child_signal, report=self._say)
             if pid:
                 tree.tend()
-            if tree.is_abandoned or not self._is_wanted():
-                return
-            job = None
+            job = None if tree.is_abandoned else self._next_form()
 
-    def _is_wanted(self) -> bool:
+    def _next_form(self) -> str | None:
         """Waits for the order to hold the next child. A `stop` that comes now was meant for the tree that has ended."""
         while order := self._control.recv(RECORD_BYTES):
-            if wire.decode(order).get("op") == "hold":
-                return True
-        return False
+            message = wire.decode(order)
+            if message.get("op") == "hold":
+                return str(message["form"])
+        return None
 
     # A child that waits
 
-    def _hold(self) -> int:
+    def _hold(self, form: str) -> int:
         """The PID, 0 if there is none: the supervisor was told why."""
         assert self._spawn_held is not None
         try:
-            with contextlib.ExitStack() as pipes:
-                order, stdout, stderr = (_pipe(pipes) for _ in range(3))
-                pid = self._spawn_held((self._stdin, stdout.write, stderr.write), order.read)
-                self._say({"op": "held", "pid": pid, "keeper": os.getpid()}, fds=(stdout.read, stderr.read, order.write))
-                return pid
+            with contextlib.ExitStack() as stack:
+                order, stdout, stderr = (_pipe(stack) for _ in range(3))
+                child = self._spawn_held(form, (self._stdin, stdout.write, stderr.write), order.read)
+                fds = [stdout.read, stderr.read, order.write]
+                if child.memory_fd is not None:
+                    stack.callback(os.close, child.memory_fd)
+                    fds.append(child.memory_fd)
+                self._say({"op": "held", "pid": child.pid, "keeper": os.getpid(), "offset": child.memory_offset}, fds=fds)
+                return child.pid
+        except CannotHold as error:
+            self._say({"op": "refused", "message": str(error), "for_good": True})
         except OSError as error:
             self._say({"op": "refused", "message": f"cannot hold a process: {os.strerror(error.errno or 0)}"})
-            return 0
+        return 0
 
     # A fresh process
 
     def _start(self, spec: StartSpec) -> int:
         """The PID, 0 if there is none: the supervisor was told why."""
         try:
-            with contextlib.ExitStack() as pipes:
-                stdout, stderr, report = (_pipe(pipes) for _ in range(3))
+            with contextlib.ExitStack() as stack:
+                stdout, stderr, report = (_pipe(stack) for _ in range(3))
                 pid = _fork_main(spec, stdio=(self._stdin, stdout.write, stderr.write), report_fd=report.write)
                 report.close_write()
                 if failure := os.read(report.read, 4096).decode(errors="replace"):
                     os.waitpid(pid, 0)
                     self._say({"op": "refused", "message": failure})
                     return 0
-                self._say({"op": "started", "pid": pid, "micros": time.time_ns() // 1000}, fds=(stdout.read, stderr.read))
+                self._say({"op": "started", "pid": pid, "micros": time.time_ns() // 1000}, fds=[stdout.read, stderr.read])
                 return pid
         except OSError as error:
             self._say({"op": "refused", "message": f"cannot start the process: {os.strerror(error.errno or 0)}"})

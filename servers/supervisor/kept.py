@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import socket
 import time
 from dataclasses import dataclass
 
 from servers.supervisor import wire
-from servers.supervisor.channel import OutputFds, close_fds
+from servers.supervisor.channel import receive_fds
+from servers.supervisor.held import Held, Order
 from servers.supervisor.wire import RECORD_BYTES, Message
 
 _KEEPER_PATIENCE_SECONDS = 5.0
 """Beyond the grace: a keeper that has not answered by then was stopped or hangs, and is killed with its tree."""
 
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A child that waits for its order."""
-
-    pid: int
-    output: OutputFds
-    order_fd: int
-
-    def close(self) -> None:
-        close_fds(self.output)
-        os.close(self.order_fd)
+_FDS_LIMIT = 4
 
 
 @dataclass(slots=True, eq=False)
@@ -34,11 +22,11 @@ class Kept:
     control: socket.socket
     pid: int = 0
     """0 for a keeper forked by the zygote until it has said its own."""
-    can_hold: bool = False
+    form: str = ""
+    """What it holds, or is to hold next; "" for one that only runs what it was launched for."""
     ticket: int | None = None
     """The attempt under it, from its start to the end of the last process."""
     held: Held | None = None
-    held_since: float = 0.0
     is_stopped: bool = False
     stop_by: float | None = None
 
@@ -49,36 +37,39 @@ class Kept:
     def receive(self) -> tuple[Message, list[int]] | None:
         """The next message with its descriptors, None while there is none. The message is {} at the end of the stream."""
         try:
-            payload, fds, _, _ = socket.recv_fds(self.control, RECORD_BYTES, 3)
+            payload, fds, _ = receive_fds(self.control, size=RECORD_BYTES, limit=_FDS_LIMIT)
         except BlockingIOError:
             return None
         except OSError:
             return {}, []
         return (wire.decode(payload) if payload else {}), fds
 
-    def hold_again(self) -> None:
-        """Only after its `ended`. Raises OSError when it is dead."""
-        self.control.send(wire.encode_payload({"op": "hold"}))
+    def hold_again(self, form: str) -> bool:
+        """Only after its `ended`. False if it is dead."""
+        self.form = form
+        try:
+            self.control.send(wire.encode_payload({"op": "hold", "form": form}))
+        except OSError:
+            return False
+        return True
 
-    def let_go(self, order: bytes) -> Held | None:
+    def let_go(self, order: Order) -> Held | None:
         """The held child, which is running now; None if it did not get the order, and never will."""
         held, self.held = self.held, None
         assert held is not None
-        try:
-            # A pipe that was given few pages (the user has many) would take a part of it, or block us.
-            if len(order) > fcntl.fcntl(held.order_fd, fcntl.F_GETPIPE_SZ):
-                raise OSError
-            os.write(held.order_fd, order)
-        except OSError:
-            held.close()
-            return None
-        os.close(held.order_fd)
-        return held
+        if held.take(order):
+            return held
+        held.close()
+        return None
+
+    def lose_patience(self, *, grace_seconds: float = 0) -> None:
+        """It is expected to end, with what is under it, after the grace."""
+        stop_by = time.monotonic() + grace_seconds + _KEEPER_PATIENCE_SECONDS
+        self.stop_by = stop_by if self.stop_by is None else min(self.stop_by, stop_by)
 
     def stop(self, *, grace_seconds: float) -> None:
         self.is_stopped = True
-        stop_by = time.monotonic() + grace_seconds + _KEEPER_PATIENCE_SECONDS
-        self.stop_by = stop_by if self.stop_by is None else min(self.stop_by, stop_by)
+        self.lose_patience(grace_seconds=grace_seconds)
         try:
             self.control.send(wire.encode_payload({"op": "stop", "grace_seconds": grace_seconds}))
         except OSError:
@@ -92,3 +83,8 @@ class Kept:
         if self.held:
             self.held.close()
             self.held = None
+
+    def close(self) -> None:
+        """The keeper ends, with what is under it."""
+        self.drop_held()
+        self.control.close()

@@ -12,18 +12,22 @@ from functools import partial
 
 from servers.supervisor import held_bash
 from servers.supervisor.child import Stdio
+from servers.supervisor.held import Waiting
 from servers.supervisor.keeper import SpawnHeld, keep
 from servers.supervisor.spec import HoldSpec, StartSpec
 
 
-def launch(*, first: StartSpec | None = None, hold: HoldSpec | None = None) -> tuple[int, socket.socket]:
-    """A keeper's PID and its control socket. Raises OSError when this process can open or fork no more; nothing is left then."""
+def launch(*, first: StartSpec | None = None, hold: HoldSpec | None = None, form: str = "") -> tuple[int, socket.socket]:
+    """A keeper that runs `first`, or holds `form`: its PID and its control socket.
+
+    Raises OSError when this process can open or fork no more; nothing is left then.
+    """
     with contextlib.ExitStack() as stack:
         control, keepers_control = make_control(stack)
         with keepers_control:
             pid = os.fork()
             if pid == 0:
-                keep(keepers_control, spawn_held=spawner(hold), first=first)
+                keep(keepers_control, spawn_held=spawner(hold), first=first or form)
         stack.pop_all()
     return pid, control
 
@@ -38,8 +42,8 @@ def make_control(stack: contextlib.ExitStack) -> tuple[socket.socket, socket.soc
 
 def spawner(hold: HoldSpec | None) -> SpawnHeld | None:
     """How a keeper that is a fork of the supervisor holds children."""
-    return partial(_spawn_bash, hold) if hold is not None and hold.kind == "bash" else None
+    return partial(_spawn_bash, hold) if hold else None
 
 
-def _spawn_bash(hold: HoldSpec, stdio: Stdio, order_fd: int) -> int:
-    return held_bash.spawn(hold, stdio=stdio, order_fd=order_fd)
+def _spawn_bash(hold: HoldSpec, form: str, stdio: Stdio, order_fd: int) -> Waiting:
+    return held_bash.spawn(hold, form=form, stdio=stdio, order_fd=order_fd)

@@ -1,9 +1,10 @@
-"""Which file the running interpreter will open as its script, changed before it does so.
+"""What the running interpreter will do once it has started, changed before it does so: which file, or which `-c` command.
 
-CPython keeps it in its configuration (`PyConfig.run_filename`, and `PyConfig.argv[0]`, from which sys.path[0] is made) and
-offers no way to change it from within. Both are found by their contents, in memory that is read without ever following a
-wrong pointer; where they are not found exactly once, nothing is changed and nothing can be held.
-Source: CPython's Doc/c-api/init_config.rst and Modules/main.c (pymain_run_python), the same in 3.11 to 3.13.
+CPython keeps it in its configuration and offers no way to change it from within: `PyConfig.run_command`, `run_module` and
+`run_filename`, one behind the other, and `argv[0]`, from which sys.path[0] is made. The file name and argv[0] are found by their
+contents, in memory that is read without ever following a wrong pointer; where they are not found exactly once, or the other two
+are not empty, nothing is changed and nothing can be held.
+Source: CPython's Include/cpython/initconfig.h and Modules/main.c (pymain_run_python), the same in 3.11 to 3.13.
 """
 
 from __future__ import annotations
@@ -12,19 +13,18 @@ import ctypes
 import os
 import sys
 
+from servers.supervisor.held import CannotHold
+
 _CONFIG_BYTES = 1024
 """More than any version's PyConfig has; what lies behind it belongs to the interpreter's state and is only looked at."""
 
 _POINTER_BYTES = ctypes.sizeof(ctypes.c_void_p)
 
 
-class CannotHold(Exception):
-    """This interpreter keeps its configuration in a way that we do not know."""
-
-
 class MainScript:
     def __init__(self, *, filename_slot: int, argv0_slot: int) -> None:
         self._filename_slot = filename_slot
+        self._command_slot = filename_slot - 2 * _POINTER_BYTES
         self._argv0_slot = argv0_slot
 
     @classmethod
@@ -32,13 +32,21 @@ class MainScript:
         """In an interpreter started as `python NAME` that has not opened it yet. Raises CannotHold."""
         with open("/proc/self/mem", "rb", buffering=0) as memory:
             config = _Config(memory.fileno())
-            return cls(filename_slot=config.slot_of(f"{os.getcwd()}/{sys.argv[0]}"), argv0_slot=config.only_item_of(sys.argv[0]))
+            filename_slot = config.slot_of(f"{os.getcwd()}/{sys.argv[0]}")
+            if config.words_before(filename_slot, count=2) != [0, 0]:
+                raise CannotHold("PyConfig: run_command and run_module are not before run_filename")
+            return cls(filename_slot=filename_slot, argv0_slot=config.only_item_of(sys.argv[0]))
 
-    def set(self, path: str) -> None:
+    def set_file(self, path: str) -> None:
         """As if the interpreter had been started as `python PATH` in the present working directory."""
-        absolute = path if path.startswith("/") else f"{os.getcwd()}/{path}"
-        _point(self._filename_slot, absolute)
+        _point(self._filename_slot, path if path.startswith("/") else f"{os.getcwd()}/{path}")
         _point(self._argv0_slot, path)
+
+    def set_command(self, command: str) -> None:
+        """As if it had been started as `python -c COMMAND`."""
+        ctypes.c_void_p.from_address(self._filename_slot).value = None
+        _point(self._command_slot, command + "\n")
+        _point(self._argv0_slot, "-c")
 
 
 class _Config:
@@ -57,6 +65,9 @@ class _Config:
     def slot_of(self, text: str) -> int:
         """The address of the one `wchar_t *` that points to `text`."""
         return self._only([self._address + index * _POINTER_BYTES for index, word in enumerate(self._words) if self._is_at(word, text)])
+
+    def words_before(self, slot: int, *, count: int) -> list[int]:
+        return self._read_words(slot - count * _POINTER_BYTES, count=count)
 
     def only_item_of(self, text: str) -> int:
         """The address of the first `wchar_t *` of the one PyWideStringList (length, items) that consists of `text`."""

@@ -11,14 +11,17 @@ import selectors
 import signal
 import socket
 import time
+from collections.abc import Callable
 from functools import partial
 
 from servers.supervisor import process_tree, wire
 from servers.supervisor.channel import Channel, OutputFds, close_fds
-from servers.supervisor.kept import Held, Kept
-from servers.supervisor.spec import StartSpec, parse_grace, parse_hold, parse_slots, parse_start, ticket_of
+from servers.supervisor.held import Held
+from servers.supervisor.kept import Kept
+from servers.supervisor.launching import launch
+from servers.supervisor.spec import HoldSpec, StartSpec, parse_grace, parse_hold, parse_slots, parse_start, ticket_of
 from servers.supervisor.waking import ChildSignal
-from servers.supervisor.warm import Warm
+from servers.supervisor.warm import Readable, Warm
 from servers.supervisor.wire import BadMessage, FrameTooLarge, Message
 
 _UNSENT_LIMIT_BYTES = 1024 * 1024
@@ -56,10 +59,10 @@ class Supervisor:
                 self._warm.grow()
         self._end_everything()
 
-    def listen(self, readable: selectors._FileObject, *, call: Callable[[], None]) -> None:
+    def listen(self, readable: Readable, *, call: Callable[[], None]) -> None:
         self._selector.register(readable, selectors.EVENT_READ, call)
 
-    def unlisten(self, readable: selectors._FileObject) -> None:
+    def unlisten(self, readable: Readable) -> None:
         self._selector.unregister(readable)
 
     def say(self, message: Message, *, fds: OutputFds | None = None) -> None:
@@ -111,7 +114,7 @@ class Supervisor:
                 case "stop":
                     self._stop(ticket_of(message), grace_seconds=parse_grace(message))
                 case "hold":
-                    self._warm = Warm(parse_hold(message), owner=self)
+                    self._hold(parse_hold(message))
                 case "slots":
                     self._resize(parse_slots(message))
                 case _:
@@ -122,8 +125,7 @@ class Supervisor:
     def _start(self, spec: StartSpec) -> None:
         if spec.ticket in self._by_ticket:
             raise BadMessage("id: is running already")
-        taken = self._warm.take(spec) if self._warm else None
-        if taken:
+        if self._warm and (taken := self._warm.take(spec)):
             kept, held = taken
             self.say({"op": "started", "id": spec.ticket, "pid": held.pid, "micros": _now_micros(), "warm": True}, fds=held.output)
         else:
@@ -145,11 +147,15 @@ class Supervisor:
         if kept := self._by_ticket.get(ticket):
             kept.stop(grace_seconds=grace_seconds)
 
+    def _hold(self, hold: HoldSpec) -> None:
+        if self._warm:
+            raise BadMessage("hold: was said already")
+        self._warm = Warm(hold, owner=self)
+
     def _resize(self, slots: int) -> None:
         if self._warm is None:
             raise BadMessage("slots: nothing is held; send hold first")
-        for kept in self._warm.pool.resize(slots):
-            self._dismiss(kept)
+        self._warm.resize(slots)
 
     # What keepers say
 
@@ -165,50 +171,70 @@ class Supervisor:
                 case "held":
                     self._note_held(kept, message=message, fds=fds)
                 case "started":
-                    self.say({**message, "id": kept.ticket, "warm": False}, fds=(fds[0], fds[1]))
+                    self._note_started(kept, message=message, fds=fds)
+                case "refused" | "ended" if kept.ticket is None:
+                    self._note_not_held(kept, message=message)
                 case "refused" | "ended":
-                    self._finish(kept, message=message)
+                    self._note_ended(kept, message=message)
                 case _:
-                    # Dead or about to be.
-                    self._lose(kept)
+                    self._hang_up(kept)
 
     def _note_held(self, kept: Kept, *, message: Message, fds: list[int]) -> None:
         assert self._warm is not None
         kept.pid = message["keeper"]
-        kept.held = Held(message["pid"], output=(fds[0], fds[1]), order_fd=fds[2])
-        self._warm.pool.offer(kept)
-
-    def _finish(self, kept: Kept, *, message: Message) -> None:
-        """Its tree is gone, or never was; if it is of the pool's, it holds the next child."""
-        if kept.ticket is None:
-            # What it held ended by itself, or could not be had.
-            assert self._warm is not None
-            self._warm.pool.pause()
-            self._dismiss(kept)
+        if len(fds) < 3:
+            self._drop(kept, fds=fds)
             return
+        memory_fd = fds[3] if len(fds) > 3 else None
+        kept.held = Held(message["pid"], output=(fds[0], fds[1]), order_fd=fds[2], memory_fd=memory_fd, memory_offset=message["offset"])
+        self._warm.note_held(kept)
+
+    def _note_started(self, kept: Kept, *, message: Message, fds: list[int]) -> None:
+        if len(fds) < 2:
+            self._drop(kept, fds=fds)
+        else:
+            self.say({**message, "id": kept.ticket, "warm": False}, fds=(fds[0], fds[1]))
+
+    def _drop(self, kept: Kept, *, fds: list[int]) -> None:
+        """This process has too many files open to take all descriptors: what is under the keeper is of no use."""
+        close_fds(fds)
+        self._hang_up(kept)
+
+    def _note_not_held(self, kept: Kept, *, message: Message) -> None:
+        """What it held ended by itself, or could not be had."""
+        assert self._warm is not None
+        self._warm.note_failed(kept, message=message.get("message", ""), for_good=message.get("for_good", False))
+        self.dismiss(kept)
+
+    def _note_ended(self, kept: Kept, *, message: Message) -> None:
+        """Its tree is gone, or never was. STRICTLY AFTER that is told, the keeper may hold the next child."""
+        assert kept.ticket is not None
         self.say({**message, "id": kept.ticket})
         del self._by_ticket[kept.ticket]
         kept.finish()
-        if not (self._warm and message.get("survivors", 0) == 0 and self._warm.keeps(kept)):
-            self._dismiss(kept)
+        if message.get("survivors") or not (self._warm and self._warm.holds_again(kept)):
+            self.dismiss(kept)
 
-    def _dismiss(self, kept: Kept) -> None:
+    def dismiss(self, kept: Kept) -> None:
         """It ends, with what it holds."""
         self.unlisten(kept.control)
         kept.close()
+        if kept.pid == 0:
+            # Of the zygote's, and never heard of: nobody will be told of its end by number.
+            self._keepers.remove(kept)
         if self._warm:
-            self._warm.pool.leave(kept)
+            self._warm.note_gone(kept)
 
     # Keepers that are gone
 
-    def _lose(self, kept: Kept) -> None:
-        if kept.ticket is not None:
-            self._lost.append({"op": "ended", "id": kept.ticket, "lost": True, "stopped": kept.is_stopped})
-            del self._by_ticket[kept.ticket]
-            kept.finish()
-        elif self._warm:
-            self._warm.pool.pause()
-        self._dismiss(kept)
+    def _hang_up(self, kept: Kept) -> None:
+        """On one that is dead or about to be, or of no use. What was under it is told of when its end is known: see _bury."""
+        if kept.ticket is None:
+            if self._warm:
+                self._warm.note_failed(kept, message="", for_good=False)
+        else:
+            kept.lose_patience()
+        self.dismiss(kept)
 
     def _reap(self) -> None:
         while True:
@@ -230,6 +256,10 @@ class Supervisor:
                 # STRICTLY BEFORE it counts as lost: its last words may still be in the socket.
                 self._hear(kept)
             self._keepers.remove(kept)
+            if kept.ticket is not None:
+                # STRICTLY AFTER its end: only now is what was below it below us.
+                self._lost.append({"op": "ended", "id": kept.ticket, "lost": True, "stopped": kept.is_stopped})
+                del self._by_ticket[kept.ticket]
 
     def _kill_stuck_keepers(self) -> None:
         now = time.monotonic()

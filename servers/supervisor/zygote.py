@@ -15,21 +15,25 @@ import sys
 from functools import partial
 
 from servers.supervisor import linux, wire
+from servers.supervisor.channel import receive_fds
 from servers.supervisor.child import Stdio
-from servers.supervisor.held_python import wait_and_become
+from servers.supervisor.held import CannotHold, Waiting
+from servers.supervisor.held_python import FORK, wait_and_become
 from servers.supervisor.keeper import BecameChild, keep
-from servers.supervisor.main_script import CannotHold, MainScript
+from servers.supervisor.main_script import MainScript
 
 
 def run(channel_fd: int, *, failure: str, open_fds: frozenset[int]) -> None:
     """Returns in held children only, each of which is to run its script. `failure`: why preloading went wrong."""
     channel = socket.socket(fileno=channel_fd)
     channel.set_inheritable(False)
+    collects_garbage = gc.isenabled()
     try:
         _serve(channel, failure=failure, open_fds=open_fds)
     except BecameChild:
         channel.detach()
-        gc.enable()
+        if collects_garbage:
+            gc.enable()
     except BaseException:
         sys.excepthook(*sys.exc_info())
         os._exit(1)
@@ -56,11 +60,8 @@ def _serve(channel: socket.socket, *, failure: str, open_fds: frozenset[int]) ->
 
 def _next_control(channel: socket.socket) -> socket.socket | None:
     """None when the supervisor is gone."""
-    _, fds, _, _ = socket.recv_fds(channel, 16, 1)
-    if not fds:
-        return None
-    os.set_inheritable(fds[0], False)
-    return socket.socket(fileno=fds[0])
+    _, fds, _ = receive_fds(channel, size=16, limit=1)
+    return socket.socket(fileno=fds[0]) if fds else None
 
 
 def _fork_keeper(control: socket.socket, *, main_script: MainScript, open_fds: frozenset[int]) -> None:
@@ -76,10 +77,10 @@ def _fork_keeper(control: socket.socket, *, main_script: MainScript, open_fds: f
             os._exit(0)
     except OSError:
         os._exit(1)
-    keep(control, spawn_held=partial(_spawn, main_script, open_fds), open_fds=open_fds)
+    keep(control, spawn_held=partial(_spawn, main_script, open_fds), first=FORK, open_fds=open_fds)
 
 
-def _spawn(main_script: MainScript, open_fds: frozenset[int], stdio: Stdio, order_fd: int) -> int:
+def _spawn(main_script: MainScript, open_fds: frozenset[int], form: str, stdio: Stdio, order_fd: int) -> Waiting:
     keeper_pid = os.getpid()
     pid = os.fork()
     if pid == 0:
@@ -87,4 +88,4 @@ def _spawn(main_script: MainScript, open_fds: frozenset[int], stdio: Stdio, orde
         if os.getppid() != keeper_pid:
             os._exit(1)  # The keeper died before the line above took effect.
         wait_and_become(main_script, stdio=stdio, order_fd=order_fd, open_fds=open_fds)
-    return pid
+    return Waiting(pid)

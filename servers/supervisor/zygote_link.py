@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 from servers.supervisor import wire
@@ -79,9 +80,39 @@ class ZygoteLink:
             self.channel = None
 
     def _spawn(self, channel_fd: int) -> int:
-        own = {"PYTHONPATH": _HOOK, "KRT_CHANNEL_FD": str(channel_fd), "KRT_PRELOAD": ",".join(self._hold.preload)}
-        argv, env = encoded([self._hold.executable, SCRIPT], env={**self._hold.env, **own})
-        os.set_inheritable(channel_fd, True)
-        every_signal = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
-        # SIGINT is ignored here; it must not be there, nor in what is forked from it.
-        return os.posix_spawn(self._hold.executable, argv, env, setsid=True, setsigmask=(), setsigdef=every_signal)
+        log_fd = os.dup(2)
+        try:
+            os.set_inheritable(log_fd, True)
+            os.set_inheritable(channel_fd, True)
+            own = {
+                "PYTHONPATH": _HOOK,
+                "KRT_CHANNEL_FD": str(channel_fd),
+                "KRT_LOG_FD": str(log_fd),
+                "KRT_PRELOAD": ",".join(self._hold.preload),
+            }
+            argv, env = encoded([self._hold.executable, SCRIPT], env={**self._hold.env, **own})
+            every_signal = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+            with _dead_pipe() as stream:
+                # SIGINT is ignored here; it must not be there, nor in what is forked from it.
+                return os.posix_spawn(
+                    self._hold.executable,
+                    argv,
+                    env,
+                    file_actions=[(os.POSIX_SPAWN_DUP2, stream, 1), (os.POSIX_SPAWN_DUP2, stream, 2)],
+                    setsid=True,
+                    setsigmask=(),
+                    setsigdef=every_signal,
+                )
+        finally:
+            os.close(log_fd)
+
+
+@contextlib.contextmanager
+def _dead_pipe() -> Iterator[int]:
+    """What sys.stdout and sys.stderr are made on: a stream knows all its life whether it was made on a pipe, as those of a Run are."""
+    read_fd, write_fd = os.pipe()
+    os.close(read_fd)
+    try:
+        yield write_fd
+    finally:
+        os.close(write_fd)

@@ -18,6 +18,7 @@ from pathlib import Path
 from servers.supervisor import process_tree
 
 REPO = Path(__file__).resolve().parents[2]
+OUR_NAMES = {"krt-supervisor", "krt-keeper", "krt-zygote"}
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -41,9 +42,19 @@ class ServerProcess:
         os.kill(self.supervisor_pid, signal.SIGKILL)
 
     def run_pids(self) -> list[int]:
-        """All that runs under keepers, or was left behind by one; keepers, which end a moment later, and zombies not counted."""
+        """All that runs under keepers, or was left behind by one; keepers, what they hold ready, and zombies not counted."""
         below = process_tree.descendants_of([self.supervisor_pid])
-        return [pid for pid in below if is_alive(pid) and not _is_keeper(pid)]
+        return [pid for pid in below if is_alive(pid) and not is_ours(pid)]
+
+    def held_pids(self) -> list[int]:
+        """The children that wait for a Run."""
+        below = process_tree.descendants_of([self.supervisor_pid])
+        return [pid for pid in below if is_alive(pid) and is_ours(pid) and _name_of(pid) not in OUR_NAMES]
+
+    def pid_of(self, name: str) -> int:
+        """The one process of that name below the supervisor."""
+        (pid,) = [pid for pid in process_tree.descendants_of([self.supervisor_pid]) if _name_of(pid) == name]
+        return pid
 
 
 @contextlib.contextmanager
@@ -79,12 +90,19 @@ def _end(process: subprocess.Popen[str]) -> None:
     wait_until(lambda: not any(map(is_alive, tree)), seconds=3)
 
 
-def _is_keeper(pid: int) -> bool:
+def is_ours(pid: int) -> bool:
+    """Whether it belongs to the server, not to a Run: by its name, or, for a child that is held ready, by where it waits."""
     try:
-        with open(f"/proc/{pid}/comm") as file:
-            return file.read().strip() in {"krt-keeper", "krt-supervisor"}
+        return _name_of(pid) in OUR_NAMES or os.readlink(f"/proc/{pid}/cwd") == "/proc"
     except OSError:
-        return False
+        # About to be gone: it has no working directory any more.
+        return True
+
+
+def _name_of(pid: int) -> str:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/comm") as file:
+        return file.read().strip()
+    return ""
 
 
 def is_alive(pid: int) -> bool:

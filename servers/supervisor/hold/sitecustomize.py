@@ -1,6 +1,7 @@
 """Runs in `import site` of a Python that is to be a zygote (servers.supervisor.zygote), before that Python opens its script.
 
-In a held child it returns, having left no trace: the interpreter goes on as if nothing had been here.
+In a held child it returns, having left no trace: the interpreter goes on as if nothing had been here. A subinterpreter of such a
+child comes by here too, for its path is that of the zygote.
 """
 
 import os
@@ -8,15 +9,24 @@ import sys
 
 
 def _hold() -> None:
-    folder = os.environ.pop("PYTHONPATH")
-    channel_fd = int(os.environ.pop("KRT_CHANNEL_FD"))
-    preload = os.environ.pop("KRT_PRELOAD")
+    folder = os.path.dirname(__file__)
     sys.path.remove(folder)
     sys.path_importer_cache.pop(folder, None)
-    _import_the_real_one()
+    is_alone = not _import_the_real_one()
+    if os.environ.get("PYTHONPATH") == folder:
+        _become_zygote(folder)
+    # From here on in a held child, or in a subinterpreter of one.
+    if is_alone:
+        # What `site` finds, and takes in silence, where there is no sitecustomize.
+        raise ImportError(name=__name__)
+
+
+def _become_zygote(folder: str) -> None:
+    channel_fd, log_fd, names, _ = (os.environ.pop(name) for name in ("KRT_CHANNEL_FD", "KRT_LOG_FD", "KRT_PRELOAD", "PYTHONPATH"))
+    _log_to(int(log_fd))
     # STRICTLY BEFORE our own imports: what modules share with us must stay when our own are forgotten.
-    failure = _preload(preload.split(",") if preload else [])
-    open_fds = _open_fds() - {channel_fd}
+    failure = _preload(names)
+    open_fds = _open_fds() - {int(channel_fd)}
     known = set(sys.modules)
     package_parent = os.path.dirname(os.path.dirname(os.path.dirname(folder)))
     sys.path.append(package_parent)
@@ -25,7 +35,7 @@ def _hold() -> None:
     # Not remove: it may be there a first time, in its own right.
     sys.path.pop()
     ours = [name for name in sys.modules if name not in known]
-    zygote.run(channel_fd, failure=failure, open_fds=open_fds)
+    zygote.run(int(channel_fd), failure=failure, open_fds=open_fds)
     # A held child: its own `json.py` must not be hidden by the module that we used.
     for name in ours:
         sys.modules.pop(name, None)
@@ -33,17 +43,27 @@ def _hold() -> None:
         sys.path_importer_cache.pop(package_parent, None)
 
 
-def _import_the_real_one() -> None:
+def _import_the_real_one() -> bool:
     """A distribution may have a sitecustomize too; while this one is being imported, it may put another in its place."""
     this = sys.modules.pop(__name__)
     try:
         __import__(__name__)
-    except ImportError:
+    except ImportError as error:
         sys.modules[__name__] = this
+        return error.name != __name__
+    return True
 
 
-def _preload(names: list[str]) -> str:
-    for name in names:
+def _log_to(fd: int) -> None:
+    """What preloaded modules print is for the server's log. The streams were made on pipes, as they are in a Run."""
+    os.dup2(fd, 1)
+    os.dup2(fd, 2)
+    os.close(fd)
+
+
+def _preload(names: str) -> str:
+    """Why it went wrong, "" if it did not."""
+    for name in filter(None, names.split(",")):
         try:
             __import__(name)
         except BaseException as error:
@@ -59,4 +79,3 @@ def _open_fds() -> frozenset[int]:
 
 
 _hold()
-del _hold, _import_the_real_one, _preload, _open_fds, os, sys
