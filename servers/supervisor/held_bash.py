@@ -10,8 +10,10 @@ starts: it is put over its placeholder (see placeholder).
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 import re
+import shutil
 import signal
 import stat
 from collections.abc import Mapping, Sequence
@@ -81,6 +83,8 @@ def choose(spec: StartSpec, *, hold: HoldSpec) -> tuple[str, Order] | None:
     changed = {name: value for name, value in spec.env.items() if hold.env.get(name) != value or name == "PATH"}
     if spec.executable != hold.executable or not spec.env.keys() >= hold.env.keys() or not all(map(_can_be_assigned, changed)):
         return None
+    if not all(folder.startswith("/") for folder in spec.env.get("PATH", "").split(":")):
+        return None
     if spec.argv[:2] == FORMS[SCRIPT]:
         return _script(spec, changed=changed)
     if len(spec.argv) == 3 and spec.argv[:2] == FORMS[COMMAND][:2] and fits(spec.argv[2]):
@@ -117,6 +121,13 @@ def _looks_at_argument_arrays(path: str) -> bool:
     return _ARGUMENT_ARRAYS in text or len(text) == _LOOK_BYTES
 
 
+@functools.lru_cache(maxsize=64)
+def _assignment_of_bash(path: str) -> str:
+    """A shell looks up its own name when it starts; one that finds nothing, as a held one does, takes the user's shell."""
+    found = shutil.which("bash", path=path)
+    return f"BASH={quote(found)}" if found else ":"
+
+
 def _text(spec: StartSpec, *, changed: Mapping[str, str], own: str) -> bytes:
     lines = [
         f"exec {ORDER_FD}<&-; unset BASH_ENV",
@@ -124,6 +135,7 @@ def _text(spec: StartSpec, *, changed: Mapping[str, str], own: str) -> bytes:
         # As in a shell that was started there.
         "unset OLDPWD; declare -x OLDPWD",
         *(f"export {name}={quote(value)}" for name, value in changed.items()),
+        _assignment_of_bash(spec.env["PATH"]),
         own,
         # `:` leaves $? and $_ as a fresh shell has them.
         "SECONDS=0; : bash",

@@ -38,6 +38,13 @@ class ServerProcess:
         (pid,) = process_tree.children_of(self.pid)
         return pid
 
+    def was_warm(self, run_uid: str) -> bool:
+        """Whether a child that was held ready became this Run, in the supervisor's own words. For servers with -v, once it has started."""
+        with self.log.open() as log:
+            starts = [line for line in map(json.loads, filter(_is_record, log)) if line["message"] == "started"]
+        (start,) = [line for line in starts if line["run_uid"] == run_uid]
+        return bool(start["warm"])
+
     def kill_supervisor(self) -> None:
         os.kill(self.supervisor_pid, signal.SIGKILL)
 
@@ -90,6 +97,10 @@ def _end(process: subprocess.Popen[str]) -> None:
     wait_until(lambda: not any(map(is_alive, tree)), seconds=3)
 
 
+def _is_record(line: str) -> bool:
+    return line.startswith("{")
+
+
 def is_ours(pid: int) -> bool:
     """Whether it belongs to the server, not to a Run: by its name, or, for a child that is held ready, by where it waits."""
     try:
@@ -97,6 +108,14 @@ def is_ours(pid: int) -> bool:
     except OSError:
         # About to be gone: it has no working directory any more.
         return True
+
+
+def describe(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/cmdline") as cmdline, open(f"/proc/{pid}/stat") as stat:
+            return f"{stat.read().partition(')')[0]}) {cmdline.read()[:200]!r} in {os.readlink(f'/proc/{pid}/cwd')}"
+    except OSError as error:
+        return f"{pid}: {error.strerror}"
 
 
 def _name_of(pid: int) -> str:
