@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from servers.supervisor.channel import OutputFds, close_fds
 
@@ -13,8 +13,7 @@ class CannotHold(Exception):
     """Not here, and not later either: this kernel or this interpreter does not let us. The text says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(NamedTuple):
     """What makes a held child run an attempt."""
 
     payload: bytes
@@ -22,8 +21,7 @@ class Order:
     """Of a `bash -c`: what is to be put over its placeholder."""
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(NamedTuple):
     """A child that waits for its order, as its keeper has it."""
 
     pid: int
@@ -32,8 +30,7 @@ class Waiting:
     memory_offset: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(NamedTuple):
     """The same, as the supervisor has it."""
 
     pid: int

@@ -19,6 +19,7 @@ from servers.supervisor.child import Stdio
 from servers.supervisor.held import Order
 from servers.supervisor.keeper import BecameChild, close_all_but
 from servers.supervisor.main_script import MainScript
+from servers.supervisor.rehearsal import rehearse
 from servers.supervisor.spec import HoldSpec, StartSpec
 
 FORK = "fork"
@@ -64,6 +65,7 @@ def wait_and_become(main_script: MainScript, *, stdio: Stdio, order_fd: int, ope
         _restore_signals()
         linux.name_process(os.path.basename(sys.executable).encode())
         close_all_but({0, 1, 2, order_fd} | open_fds)
+        rehearse()
         payload = _read_to_end(order_fd)
         if not payload:
             os._exit(0)  # Whoever could have sent an order is gone, or wants fewer of us.
@@ -84,11 +86,11 @@ def _become(order: wire.Message, *, main_script: MainScript) -> None:
     if "command" in order:
         sys.argv[:] = ["-c", *order["args"]]
         sys.orig_argv[1:] = ["-c", order["command"], *order["args"]]
-        main_script.set_command(order["command"])
+        main_script.set_command(order["command"], args=order["args"])
     else:
         sys.argv[:] = [order["file"], *order["args"]]
         sys.orig_argv[1:] = sys.argv
-        main_script.set_file(order["file"])
+        main_script.set_file(order["file"], args=order["args"])
     _reseed()
 
 

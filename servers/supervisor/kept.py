@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import time
-from dataclasses import dataclass
 
 from servers.supervisor import wire
 from servers.supervisor.channel import receive_fds
@@ -17,18 +16,18 @@ _KEEPER_PATIENCE_SECONDS = 5.0
 _FDS_LIMIT = 4
 
 
-@dataclass(slots=True, eq=False)
 class Kept:
-    control: socket.socket
-    pid: int = 0
-    """0 for a keeper forked by the zygote until it has said its own."""
-    form: str = ""
-    """What it holds, or is to hold next; "" for one that only runs what it was launched for."""
-    ticket: int | None = None
-    """The attempt under it, from its start to the end of the last process."""
-    held: Held | None = None
-    is_stopped: bool = False
-    stop_by: float | None = None
+    def __init__(self, control: socket.socket, *, pid: int, form: str = "") -> None:
+        self.control = control
+        self.pid = pid
+        """0 for a keeper forked by the zygote until it has said its own."""
+        self.form = form
+        """What it holds, or is to hold next; "" for one that only runs what it was launched for."""
+        self.ticket: int | None = None
+        """The attempt under it, from its start to the end of the last process."""
+        self.held: Held | None = None
+        self.is_stopped = False
+        self.stop_by: float | None = None
 
     @property
     def is_connected(self) -> bool:

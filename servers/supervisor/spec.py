@@ -1,17 +1,18 @@
-"""What the server orders, checked. Pure: a message in, a value out or a text that says what is wrong with it."""
+"""What the server orders, checked. Pure: a message in, a value out or a text that says what is wrong with it.
+
+No dataclasses in this package: what they import (inspect, ast) would be a third of what every fork shares, and tidies up at its end.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from servers.supervisor.wire import BadMessage, Message
 
 HOLDABLE = ("bash", "python")
 
 
-@dataclass(frozen=True, slots=True)
-class StartSpec:
+class StartSpec(NamedTuple):
     ticket: int
     """The server's number of this attempt; never used twice in one supervisor's life."""
     executable: str
@@ -20,16 +21,15 @@ class StartSpec:
     cwd: str
 
 
-@dataclass(frozen=True, slots=True)
-class HoldSpec:
+class HoldSpec(NamedTuple):
     """Which children are to be kept warm."""
 
     kind: str
     """One of HOLDABLE."""
     executable: str
-    env: dict[str, str] = field(default_factory=dict)
+    env: dict[str, str]
     """The part of the environment that all Runs have in common."""
-    preload: list[str] = field(default_factory=list)
+    preload: list[str]
     """Python modules that are imported before children are forked."""
 
 

@@ -12,24 +12,26 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from functools import partial
 
 from servers.supervisor import linux, wire
 from servers.supervisor.channel import receive_fds
 from servers.supervisor.child import Stdio
+from servers.supervisor.freezing import freeze
 from servers.supervisor.held import CannotHold, Waiting
 from servers.supervisor.held_python import FORK, wait_and_become
 from servers.supervisor.keeper import BecameChild, keep
 from servers.supervisor.main_script import MainScript
 
 
-def run(channel_fd: int, *, failure: str, open_fds: frozenset[int]) -> None:
+def run(channel_fd: int, *, failure: str, open_fds: frozenset[int], leave_no_trace: Callable[[], None]) -> None:
     """Returns in held children only, each of which is to run its script. `failure`: why preloading went wrong."""
     channel = socket.socket(fileno=channel_fd)
     channel.set_inheritable(False)
     collects_garbage = gc.isenabled()
     try:
-        _serve(channel, failure=failure, open_fds=open_fds)
+        _serve(channel, failure=failure, open_fds=open_fds, leave_no_trace=leave_no_trace)
     except BecameChild:
         channel.detach()
         if collects_garbage:
@@ -39,7 +41,7 @@ def run(channel_fd: int, *, failure: str, open_fds: frozenset[int]) -> None:
         os._exit(1)
 
 
-def _serve(channel: socket.socket, *, failure: str, open_fds: frozenset[int]) -> None:
+def _serve(channel: socket.socket, *, failure: str, open_fds: frozenset[int], leave_no_trace: Callable[[], None]) -> None:
     linux.name_process(b"krt-zygote")
     try:
         main_script = MainScript.find()
@@ -48,9 +50,9 @@ def _serve(channel: socket.socket, *, failure: str, open_fds: frozenset[int]) ->
     if failure:
         channel.send(wire.encode_payload({"op": "failed", "message": failure[:1024]}))
         os._exit(1)
-    gc.collect()
-    # What is loaded now is never garbage: forks share it for good.
-    gc.freeze()
+    freeze()
+    # What is used here is bound already; to forget it now is nothing that each child has to do.
+    leave_no_trace()
     channel.send(wire.encode_payload({"op": "ready"}))
     while control := _next_control(channel):
         _fork_keeper(control, main_script=main_script, open_fds=open_fds)

@@ -7,6 +7,11 @@ child comes by here too, for its path is that of the zygote.
 import os
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing.TYPE_CHECKING would be an import, and leave a trace.
+    from collections.abc import MutableMapping
+    from typing import Any
+
 
 def _hold() -> None:
     folder = os.path.dirname(__file__)
@@ -27,20 +32,27 @@ def _become_zygote(folder: str) -> None:
     # STRICTLY BEFORE our own imports: what modules share with us must stay when our own are forgotten.
     failure = _preload(names)
     open_fds = _open_fds() - {int(channel_fd)}
-    known = set(sys.modules)
+    known_modules, known_folders = set(sys.modules), set(sys.path_importer_cache)
     package_parent = os.path.dirname(os.path.dirname(os.path.dirname(folder)))
     sys.path.append(package_parent)
     from servers.supervisor import zygote
 
     # Not remove: it may be there a first time, in its own right.
     sys.path.pop()
-    ours = [name for name in sys.modules if name not in known]
-    zygote.run(int(channel_fd), failure=failure, open_fds=open_fds)
-    # A held child: its own `json.py` must not be hidden by the module that we used.
-    for name in ours:
-        sys.modules.pop(name, None)
-    if package_parent not in sys.path:
-        sys.path_importer_cache.pop(package_parent, None)
+
+    def leave_no_trace() -> None:
+        # Its own `json.py` must not be hidden by the module that we used.
+        _forget_all_but(known_modules, sys.modules)
+        _forget_all_but(known_folders, sys.path_importer_cache)
+
+    zygote.run(int(channel_fd), failure=failure, open_fds=open_fds, leave_no_trace=leave_no_trace)
+    # A held child. Most of it was forgotten before the fork already, but for what was loaded since.
+    leave_no_trace()
+
+
+def _forget_all_but(known: set[str], table: "MutableMapping[str, Any]") -> None:
+    for name in [name for name in table if name not in known]:
+        del table[name]
 
 
 def _import_the_real_one() -> bool:

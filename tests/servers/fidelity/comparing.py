@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -39,6 +40,13 @@ class Case:
     handler: str = ""
 
 
+def scripts_in(name: str) -> dict[str, str | bytes]:
+    """By name, from a file beside this one: a line `=== NAME`, then the script."""
+    text = Path(__file__).with_name(name).read_text()
+    parts = text.removeprefix("=== ").split("\n=== ")
+    return {title: script for title, _, script in (part.partition("\n") for part in parts)}
+
+
 def assert_equal(warm: Observed, cold: Observed) -> None:
     differences = [
         f"{name}: {line}"
@@ -47,6 +55,11 @@ def assert_equal(warm: Observed, cold: Observed) -> None:
     ]
     assert not differences, "\n".join(differences)
     assert warm == cold
+
+
+def _without_addresses(data: bytes) -> bytes:
+    """Where in memory an object lies differs between two fresh processes too."""
+    return re.sub(rb"\b0x[0-9a-f]{6,}", b"0x...", data)
 
 
 def _lines(data: bytes) -> list[str]:
@@ -99,5 +112,11 @@ class Comparison:
         outcome = heard.outcome
         left = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name not in case.files}
         return run_uid, Observed(
-            heard.stdout, heard.stderr, outcome.reason, outcome.exit_code, outcome.signal, outcome.error_message, files=left
+            _without_addresses(heard.stdout),
+            _without_addresses(heard.stderr),
+            outcome.reason,
+            outcome.exit_code,
+            outcome.signal,
+            outcome.error_message,
+            files=left,
         )
