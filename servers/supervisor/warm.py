@@ -150,5 +150,8 @@ class Warm:
             elif self._zygote.failure:
                 self._owner.say({"op": "failed", "message": self._zygote.failure})
             return
+        if not self._zygote.is_ready and not self._zygote.failure:
+            what = f"--preload {','.join(self._hold.preload)}: " if self._hold.preload else ""
+            self._owner.say({"op": "failed", "message": f"{what}the Python to fork from ended before it was ready"})
         self._owner.unlisten(channel)
         self._zygote.close()

@@ -30,6 +30,13 @@ def python_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerPr
 
 
 @pytest.fixture(scope="session")
+def preloaded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    flags = ("-v", "--preload", "numpy,msgspec,yaml")
+    with running_server("python", work_dir=tmp_path_factory.mktemp("preloaded"), env=SERVER_ENV, flags=flags) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def cold_bash_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     with running_server("bash", work_dir=tmp_path_factory.mktemp("cold"), env=SERVER_ENV, flags=("-v", "--warm", "0")) as server:
         yield server
@@ -72,7 +79,7 @@ async def channel_to(server: ServerProcess) -> AsyncIterator[grpc.aio.Channel]:
         yield channel
 
 
-SHARED_SERVERS = {"bash_server", "python_server", "cold_bash_server", "cold_python_server"}
+SHARED_SERVERS = {"bash_server", "python_server", "preloaded_server", "cold_bash_server", "cold_python_server"}
 """Fixtures of those that run until the session ends."""
 
 shared_servers: set[int] = set()

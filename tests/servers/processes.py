@@ -64,14 +64,23 @@ class ServerProcess:
         return pid
 
 
+def server_command(kind: str, *, work_dir: Path, flags: tuple[str, ...] = (), interpreter: str = sys.executable) -> list[str]:
+    return [interpreter, "-m", f"servers.{kind}", "--port", "0", "--work-dir", str(work_dir), *flags]
+
+
+def server_environment(env: dict[str, str] | None = None) -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "PYTHONPATH": f"{REPO}:{REPO / 'proto'}", **(env or {})}
+
+
 @contextlib.contextmanager
-def running_server(kind: str, *, work_dir: Path, env: dict[str, str] | None = None, flags: tuple[str, ...] = ()) -> Iterator[ServerProcess]:
+def running_server(
+    kind: str, *, work_dir: Path, env: dict[str, str] | None = None, flags: tuple[str, ...] = (), interpreter: str = sys.executable
+) -> Iterator[ServerProcess]:
     """`kind` is bash or python. Ended by force, whatever the test did to it."""
     log = work_dir / "server.log"
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": f"{REPO}:{REPO / 'proto'}", **(env or {})}
-    command = [sys.executable, "-m", f"servers.{kind}", "--port", "0", "--work-dir", str(work_dir), *flags]
+    command = server_command(kind, work_dir=work_dir, flags=flags, interpreter=interpreter)
     with log.open("w") as stderr:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=server_environment(env))
     try:
         yield ServerProcess(process, port=_read_port(process, log=log), work_dir=work_dir, log=log)
     finally:
