@@ -116,9 +116,12 @@ class Registry:
         if execution is None:
             close_fds(output)
             return
+        is_first = not execution.has_started
         execution.pid = message["pid"]
         execution.started_micros = message["micros"]
-        self._observer.on_started(execution)
+        if is_first:
+            # A second time: the process that was held ready for it was killed, and had not begun.
+            self._observer.on_started(execution)
         _log.debug(
             "started",
             extra={
@@ -133,10 +136,10 @@ class Registry:
         if output is None:
             _log.error("output cannot be read: too many open files", extra={"run_uid": execution.id.run_uid})
             return
-        self._pipes[execution.ticket] = [
+        self._pipes.setdefault(execution.ticket, []).extend(
             PipeReader(fd, into=retained, on_data=lambda: self._observer.on_output(execution))
             for fd, retained in zip(output, (execution.stdout, execution.stderr), strict=True)
-        ]
+        )
 
     def on_refused(self, message: Message) -> None:
         execution = self._by_ticket.get(message["id"])

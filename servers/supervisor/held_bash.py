@@ -9,6 +9,7 @@ starts: it is put over its placeholder (see placeholder).
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import functools
 import os
@@ -58,7 +59,9 @@ def spawn(hold: HoldSpec, *, form: str, stdio: Stdio, order_fd: int) -> Waiting:
         return Waiting(pid)
     try:
         memory_fd, offset = open_memory(pid)
-    except CannotHold:
+    except CannotHold as error:
+        if os.waitpid(pid, os.WNOHANG)[0]:
+            raise ProcessLookupError(errno.ESRCH, "it was killed meanwhile") from error
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         raise

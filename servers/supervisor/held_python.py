@@ -67,6 +67,7 @@ def wait_and_become(main_script: MainScript, *, stdio: Stdio, order_fd: int, ope
         close_all_but({0, 1, 2, order_fd} | open_fds)
         rehearse()
         payload = _read_to_end(order_fd)
+        os.close(order_fd)
         if not payload:
             os._exit(0)  # Whoever could have sent an order is gone, or wants fewer of us.
         _become(wire.decode(payload), main_script=main_script)

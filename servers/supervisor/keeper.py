@@ -5,8 +5,8 @@ ends the rest of the tree, and reports; then it may hold the next. It is a fork 
 Its control socket is its leash: when the supervisor closes it, by intent or by dying, the tree is killed and the keeper ends.
 
 To the supervisor: `started` (pid, micros) with the read ends of stdout and stderr; `held` (pid, keeper, offset) with those, the
-write end of the order pipe and, for a `bash -c`, its memory; `refused` (message, for_good); `ended`. From it: `stop`
-(grace_seconds) and, after `ended`, `hold` (form).
+write end of the order pipe and, for a `bash -c`, its memory; `refused` (message, for_good); `ended` (see tree), `unused` if what
+was held never had its order. From it: `stop` (grace_seconds) and, after `ended`, `hold` (form).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import contextlib
 import gc
 import itertools
 import os
+import select
 import signal
 import socket
 import sys
@@ -77,13 +78,15 @@ class Keeper:
         self._spawn_held = spawn_held
         self._child_signal = ChildSignal()
         self._stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._order_fd = -1
+        """A second read end of the order pipe of what is held: it shows whether the order was read."""
 
     def run(self, first: StartSpec | str) -> None:
         """One tree after the other until the supervisor hangs up."""
         job: StartSpec | str | None = first
         while job is not None:
             pid = self._hold(job) if isinstance(job, str) else self._start(job)
-            tree = Tree(pid, control=self._control, child_signal=self._child_signal, report=self._say)
+            tree = Tree(pid, control=self._control, child_signal=self._child_signal, report=self._report)
             if pid:
                 tree.tend()
             job = None if tree.is_abandoned else self._next_form()
@@ -103,19 +106,35 @@ class Keeper:
         assert self._spawn_held is not None
         try:
             with contextlib.ExitStack() as stack:
-                order, stdout, stderr = (_pipe(stack) for _ in range(3))
+                order = _Pipe()
+                stack.callback(order.close_write)
+                self._order_fd = order.read
+                stdout, stderr = _pipe(stack), _pipe(stack)
                 child = self._spawn_held(form, (self._stdin, stdout.write, stderr.write), order.read)
                 fds = [stdout.read, stderr.read, order.write]
                 if child.memory_fd is not None:
-                    stack.callback(os.close, child.memory_fd)
+                    stack.callback(_close, child.memory_fd)
                     fds.append(child.memory_fd)
                 self._say({"op": "held", "pid": child.pid, "keeper": os.getpid(), "offset": child.memory_offset}, fds=fds)
                 return child.pid
         except CannotHold as error:
-            self._say({"op": "refused", "message": str(error), "for_good": True})
+            refusal: Message = {"op": "refused", "message": str(error), "for_good": True}
         except OSError as error:
-            self._say({"op": "refused", "message": f"cannot hold a process: {os.strerror(error.errno or 0)}"})
+            refusal = {"op": "refused", "message": f"cannot hold a process: {os.strerror(error.errno or 0)}"}
+        self._forget_order()
+        self._say(refusal)
         return 0
+
+    def _report(self, ended: Message) -> None:
+        if self._order_fd >= 0:
+            ended["unused"] = not _is_at_end(self._order_fd)
+            self._forget_order()
+        self._say(ended)
+
+    def _forget_order(self) -> None:
+        if self._order_fd >= 0:
+            os.close(self._order_fd)
+            self._order_fd = -1
 
     # A fresh process
 
@@ -144,23 +163,30 @@ class Keeper:
             self._control.send(payload)
 
 
-class _Pipe:
-    """Both ends, each closed once."""
+def _is_at_end(order_fd: int) -> bool:
+    """Whether all of the order was written and read: a child that ended before that has not begun with what it was ordered."""
+    poll = select.poll()
+    poll.register(order_fd, select.POLLIN)
+    return [events for _, events in poll.poll(0)] == [select.POLLHUP]
 
+
+class _Pipe:
     def __init__(self) -> None:
         self.read, self.write = os.pipe()
 
     def close_write(self) -> None:
-        if self.write >= 0:
-            os.close(self.write)
-            self.write = -1
+        """At most once. A child that unwinds has closed what it does not need by itself."""
+        fd, self.write = self.write, -1
+        _close(fd)
 
     def close(self) -> None:
-        # A child that unwinds has closed what it does not need by itself.
-        with contextlib.suppress(OSError):
-            self.close_write()
-        with contextlib.suppress(OSError):
-            os.close(self.read)
+        self.close_write()
+        _close(self.read)
+
+
+def _close(fd: int) -> None:
+    with contextlib.suppress(OSError):
+        os.close(fd)
 
 
 def _pipe(stack: contextlib.ExitStack) -> _Pipe:

@@ -8,6 +8,7 @@ import time
 from servers.supervisor import wire
 from servers.supervisor.channel import receive_fds
 from servers.supervisor.held import Held, Order
+from servers.supervisor.spec import StartSpec
 from servers.supervisor.wire import RECORD_BYTES, Message
 
 _KEEPER_PATIENCE_SECONDS = 5.0
@@ -23,11 +24,15 @@ class Kept:
         """0 for a keeper forked by the zygote until it has said its own."""
         self.form = form
         """What it holds, or is to hold next; "" for one that only runs what it was launched for."""
-        self.ticket: int | None = None
+        self.spec: StartSpec | None = None
         """The attempt under it, from its start to the end of the last process."""
         self.held: Held | None = None
         self.is_stopped = False
         self.stop_by: float | None = None
+
+    @property
+    def ticket(self) -> int | None:
+        return self.spec.ticket if self.spec else None
 
     @property
     def is_connected(self) -> bool:
@@ -76,7 +81,7 @@ class Kept:
 
     def finish(self) -> None:
         """The attempt under it is over."""
-        self.ticket, self.is_stopped, self.stop_by = None, False, None
+        self.spec, self.is_stopped, self.stop_by = None, False, None
 
     def drop_held(self) -> None:
         if self.held:

@@ -127,20 +127,25 @@ class Supervisor:
             raise BadMessage("id: is running already")
         if self._warm and (taken := self._warm.take(spec)):
             kept, held = taken
+            self._assign(kept, spec=spec)
             self.say({"op": "started", "id": spec.ticket, "pid": held.pid, "micros": _now_micros(), "warm": True}, fds=held.output)
         else:
-            kept = self._launch(spec)
-        kept.ticket = spec.ticket
-        self._by_ticket[spec.ticket] = kept
+            self._start_fresh(spec)
 
-    def _launch(self, spec: StartSpec) -> Kept:
+    def _start_fresh(self, spec: StartSpec) -> None:
         try:
             pid, control = launch(first=spec)
         except OSError as error:
-            raise BadMessage(f"cannot start the process: {os.strerror(error.errno or 0)}") from error
+            text = f"cannot start the process: {os.strerror(error.errno or 0)}"
+            self.say({"op": "refused", "id": spec.ticket, "message": text})
+            return
         kept = Kept(control, pid=pid)
         self.adopt(kept)
-        return kept
+        self._assign(kept, spec=spec)
+
+    def _assign(self, kept: Kept, *, spec: StartSpec) -> None:
+        kept.spec = spec
+        self._by_ticket[spec.ticket] = kept
 
     def _stop(self, ticket: int, *, grace_seconds: float) -> None:
         # Unknown: its `ended` is on the way to the server.
@@ -208,9 +213,16 @@ class Supervisor:
 
     def _note_ended(self, kept: Kept, *, message: Message) -> None:
         """Its tree is gone, or never was. STRICTLY AFTER that is told, the keeper may hold the next child."""
-        assert kept.ticket is not None
-        self.say({**message, "id": kept.ticket})
-        del self._by_ticket[kept.ticket]
+        spec = kept.spec
+        assert spec is not None
+        del self._by_ticket[spec.ticket]
+        if not message.get("unused"):
+            self.say({**message, "id": spec.ticket})
+        elif kept.is_stopped:
+            self.say({**message, "id": spec.ticket, "stopped": True})
+        else:
+            # What was held for it ended before it had its order: nothing has begun.
+            self._start_fresh(spec)
         kept.finish()
         if message.get("survivors") or not (self._warm and self._warm.holds_again(kept)):
             self.dismiss(kept)

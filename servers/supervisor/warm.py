@@ -56,8 +56,7 @@ class Warm:
 
     def resize(self, slots: int) -> None:
         self._pool.resize(slots)
-        while kept := self._pool.pop_superfluous():
-            self._owner.dismiss(kept)
+        self._shrink()
 
     def take(self, spec: StartSpec) -> tuple[Kept, Held] | None:
         """A child that runs `spec` from now on; None if it needs a fresh process, or no child is ready."""
@@ -79,6 +78,7 @@ class Warm:
         """What it held ended by itself, or could not be had."""
         if for_good:
             self._pool.give_up(kept.form)
+            self._shrink()
             self._owner.say({"op": "failed", "message": message})
         else:
             self._pool.pause()
@@ -90,7 +90,11 @@ class Warm:
         """For a keeper under which an attempt has ended. False: it is not needed any more."""
         return self._pool.keeps(kept) and kept.hold_again(self._pool.next_form())
 
-    # Growing
+    # Shrinking and growing
+
+    def _shrink(self) -> None:
+        while kept := self._pool.pop_superfluous():
+            self._owner.dismiss(kept)
 
     def grow(self) -> None:
         """One step towards what is wanted."""

@@ -51,7 +51,13 @@ def cold_python_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
 @pytest.fixture
 def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """For tests that hurt it."""
-    with running_server("bash", work_dir=tmp_path_factory.mktemp("own")) as server:
+    with running_server("bash", work_dir=tmp_path_factory.mktemp("own"), flags=("-v",)) as server:
+        yield server
+
+
+@pytest.fixture
+def own_python_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with running_server("python", work_dir=tmp_path_factory.mktemp("own"), flags=("-v",)) as server:
         yield server
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import select
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -42,8 +43,8 @@ class ServerProcess:
         """Whether a child that was held ready became this Run, in the supervisor's own words. For servers with -v, once it has started."""
         with self.log.open() as log:
             starts = [line for line in map(json.loads, filter(_is_record, log)) if line["message"] == "started"]
-        (start,) = [line for line in starts if line["run_uid"] == run_uid]
-        return bool(start["warm"])
+        *_, last = [line for line in starts if line["run_uid"] == run_uid]
+        return bool(last["warm"])
 
     def kill_supervisor(self) -> None:
         os.kill(self.supervisor_pid, signal.SIGKILL)
@@ -56,11 +57,25 @@ class ServerProcess:
     def held_pids(self) -> list[int]:
         """The children that wait for a Run."""
         below = process_tree.descendants_of([self.supervisor_pid])
-        return [pid for pid in below if is_alive(pid) and is_ours(pid) and _name_of(pid) not in OUR_NAMES]
+        return [pid for pid in below if is_alive(pid) and is_ours(pid) and name_of(pid) not in OUR_NAMES]
+
+    def until_held(self, count: int) -> list[int]:
+        """Once there are exactly that many, and the supervisor has their order pipes."""
+
+        def are_held() -> bool:
+            # One is the supervisor's own, of its wake-up pipe.
+            return len(self.held_pids()) == count and _writable_pipes(self.supervisor_pid) == count + 1
+
+        assert wait_until(are_held, seconds=20), self.held_pids()
+        return self.held_pids()
+
+    def all_pids(self) -> list[int]:
+        """The server itself and everything below it."""
+        return [self.pid, *process_tree.descendants_of([self.pid])]
 
     def pid_of(self, name: str) -> int:
         """The one process of that name below the supervisor."""
-        (pid,) = [pid for pid in process_tree.descendants_of([self.supervisor_pid]) if _name_of(pid) == name]
+        (pid,) = [pid for pid in process_tree.descendants_of([self.supervisor_pid]) if name_of(pid) == name]
         return pid
 
 
@@ -106,6 +121,15 @@ def _end(process: subprocess.Popen[str]) -> None:
     wait_until(lambda: not any(map(is_alive, tree)), seconds=3)
 
 
+def _writable_pipes(pid: int) -> int:
+    count = 0
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/{pid}/fd/{fd}").startswith("pipe:") and os.lstat(f"/proc/{pid}/fd/{fd}").st_mode & stat.S_IWUSR:
+                count += 1
+    return count
+
+
 def _is_record(line: str) -> bool:
     return line.startswith("{")
 
@@ -113,7 +137,7 @@ def _is_record(line: str) -> bool:
 def is_ours(pid: int) -> bool:
     """Whether it belongs to the server, not to a Run: by its name, or, for a child that is held ready, by where it waits."""
     try:
-        return _name_of(pid) in OUR_NAMES or os.readlink(f"/proc/{pid}/cwd") == "/proc"
+        return name_of(pid) in OUR_NAMES or os.readlink(f"/proc/{pid}/cwd") == "/proc"
     except OSError:
         # About to be gone: it has no working directory any more.
         return True
@@ -127,7 +151,7 @@ def describe(pid: int) -> str:
         return f"{pid}: {error.strerror}"
 
 
-def _name_of(pid: int) -> str:
+def name_of(pid: int) -> str:
     with contextlib.suppress(OSError), open(f"/proc/{pid}/comm") as file:
         return file.read().strip()
     return ""
