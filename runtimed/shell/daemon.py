@@ -88,7 +88,7 @@ class Daemon:
         heartbeat = Heartbeat(client, pod=pod, now=lambda: datetime.now(UTC))
         actors = Actors(self._cache, services=lambda: services)
         actors.on_session = heartbeat.set_ready
-        session = Session(channel, listener=actors)
+        session = Session(channel, listener=actors, slots=self._settings.workers)
         services = self._make_services(client, pod=pod, state_dir=state_dir, session=session, recorder=recorder)
         checks = {"kubernetes-api": lambda: self._check_api(client, pod), "runtime": lambda: _check_session(session)}
         async with StatusServer(

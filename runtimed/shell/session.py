@@ -50,9 +50,10 @@ class ProtocolError(Exception):
 class Session:
     """`run` for ever; `send` at any time."""
 
-    def __init__(self, channel: grpc.aio.Channel, *, listener: Listener) -> None:
+    def __init__(self, channel: grpc.aio.Channel, *, listener: Listener, slots: int = 0) -> None:
         self._stub = stream_pb2_grpc.RuntimeStreamStub(channel)
         self._listener = listener
+        self._slots = slots
         self._outgoing: asyncio.Queue[stream_pb2.SessionRequest] | None = None
         self._failures = 0
 
@@ -90,7 +91,7 @@ class Session:
         call = self._stub.Session(wait_for_ready=True)
         writer: asyncio.Task[None] | None = None
         try:
-            await call.write(frames.hello(secrets.token_hex(4)))
+            await call.write(frames.hello(secrets.token_hex(4), slots=self._slots))
             boot_id, held = await self._welcomed(call)
             self._failures = 0
             outgoing: asyncio.Queue[stream_pb2.SessionRequest] = asyncio.Queue(MAX_QUEUED_FRAMES)

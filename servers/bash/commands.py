@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 
-from servers.sdk import CannotRun, CannotServe, Command, Request, script_in
+from servers.sdk import CannotRun, CannotServe, Command, Request, WarmChildren, script_in
 
 NOTHING_TO_RUN = "no args or script provided"
 """Exactly this: runtimed classifies by it."""
@@ -25,6 +25,10 @@ class BashCommands:
         if "bash" not in paths:
             raise CannotServe("bash: not found on PATH; the Bash Runtime Server needs it")
         return cls(paths)
+
+    @property
+    def warm_children(self) -> WarmChildren:
+        return WarmChildren("bash", executable=self.paths["bash"])
 
     def __call__(self, request: Request, *, working_dir: str) -> Command:
         if script := script_in(working_dir, entrypoint=request.entrypoint):

@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from servers.sdk import CannotRun, CannotServe, Command, Request, script_in
+from servers.sdk import CannotRun, CannotServe, Command, Request, WarmChildren, script_in
 
 NOTHING_TO_RUN = "no script or args provided"
 """Other words than the Bash server's, on purpose: runtimed classifies by the text, and this one is in the contract too."""
@@ -20,12 +20,17 @@ _ENV_DEFAULTS = {"PYTHONUNBUFFERED": "1"}
 @dataclass(frozen=True, slots=True)
 class PythonCommands:
     interpreter: str
+    preload: tuple[str, ...] = ()
 
     @classmethod
-    def find(cls) -> PythonCommands:
+    def find(cls, preload: tuple[str, ...] = ()) -> PythonCommands:
         if not sys.executable:
             raise CannotServe("python: the interpreter of this server does not know its own path")
-        return cls(sys.executable)
+        return cls(sys.executable, preload)
+
+    @property
+    def warm_children(self) -> WarmChildren:
+        return WarmChildren("python", executable=self.interpreter, env_defaults=_ENV_DEFAULTS, preload=self.preload)
 
     def __call__(self, request: Request, *, working_dir: str) -> Command:
         if request.handler:

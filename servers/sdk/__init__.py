@@ -3,8 +3,19 @@
 A concrete server is one function from a Request to a Command, handed to `server_command`.
 """
 
-from servers.sdk.command import CannotRun, ChooseCommand, Command, Request, script_in
+from servers.sdk.command import CannotRun, ChooseCommand, Command, Request, WarmChildren, script_in
 from servers.sdk.commandline import server_command
 from servers.sdk.serving import CannotServe, Settings, serve
 
-__all__ = ["CannotRun", "CannotServe", "ChooseCommand", "Command", "Request", "Settings", "script_in", "serve", "server_command"]
+__all__ = [
+    "CannotRun",
+    "CannotServe",
+    "ChooseCommand",
+    "Command",
+    "Request",
+    "Settings",
+    "WarmChildren",
+    "script_in",
+    "serve",
+    "server_command",
+]

@@ -34,7 +34,23 @@ class Command:
     """Weaker than the Run's own env."""
 
 
+@dataclass(frozen=True, slots=True)
+class WarmChildren:
+    """Which processes are worth holding ready: those that most commands of this server turn out to be."""
+
+    kind: str
+    """What the supervisor knows how to hold: bash or python."""
+    executable: str
+    env_defaults: Mapping[str, str] = field(default_factory=dict)
+    """As in the commands."""
+    preload: Sequence[str] = ()
+    """Modules that are imported once, for all."""
+
+
 class ChooseCommand(Protocol):
+    @property
+    def warm_children(self) -> WarmChildren: ...
+
     def __call__(self, request: Request, *, working_dir: str) -> Command:
         """Raises CannotRun."""
 

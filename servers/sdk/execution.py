@@ -28,6 +28,8 @@ class Execution:
     id: AttemptId
     ticket: int
     """The supervisor's name for it; 0 if it was never handed over."""
+    received_micros: int = 0
+    """When this server was asked for it."""
     stdout: RetainedOutput = field(default_factory=RetainedOutput)
     stderr: RetainedOutput = field(default_factory=RetainedOutput)
     pid: int = 0

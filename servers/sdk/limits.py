@@ -30,6 +30,9 @@ PENDING_REPLIES_LIMIT = 1024
 MESSAGE_BYTES = 4 * 1024 * 1024
 """gRPC's default, written down because List and Status are built to fit it."""
 
+WARM_SLOTS_LIMIT = 64
+"""Runs at a time for which children are held ready; beyond it they get fresh processes. A child takes a few MiB."""
+
 CANCEL_GRACE_SECONDS = 2.0
 """Between SIGTERM and SIGKILL, unless the request says otherwise. Part of the contract."""
 

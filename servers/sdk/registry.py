@@ -21,6 +21,7 @@ from servers.sdk.exits import Exit, ExitReason
 from servers.sdk.limits import ERROR_MESSAGE_CHARACTERS
 from servers.sdk.pipes import PipeReader
 from servers.sdk.supervisor_link import SupervisorLink
+from servers.sdk.warmth import Warmth
 from servers.supervisor.channel import OutputFds, close_fds
 from servers.supervisor.wire import Message
 
@@ -37,7 +38,7 @@ class Observer(Protocol):
 
 
 class Registry:
-    def __init__(self, *, choose_command: ChooseCommand, work_dir: str, observer: Observer) -> None:
+    def __init__(self, *, choose_command: ChooseCommand, work_dir: str, observer: Observer, warmth: Warmth | None) -> None:
         self._choose_command = choose_command
         # The supervisor's own working directory is another one.
         self._work_dir = os.path.abspath(work_dir)
@@ -47,7 +48,7 @@ class Registry:
         self._pipes: dict[int, list[PipeReader]] = {}
         self._last_ticket = 0
         self._emptied = asyncio.Event()
-        self.supervisor = SupervisorLink(self)
+        self.supervisor = SupervisorLink(self, warmth=warmth)
 
     # Looking
 
@@ -82,7 +83,7 @@ class Registry:
         """Starts it, or ends it at once as NOT_STARTED. The id must be unknown: ask `get` first."""
         assert attempt not in self._executions, "an attempt is executed at most once"
         self._last_ticket += 1
-        execution = Execution(attempt, ticket=self._last_ticket)
+        execution = Execution(attempt, ticket=self._last_ticket, received_micros=_now_micros())
         self._executions[attempt] = execution
         try:
             order = self._prepare(request, ticket=execution.ticket)
@@ -115,16 +116,30 @@ class Registry:
         if execution is None:
             close_fds(output)
             return
+        is_first = not execution.has_started
         execution.pid = message["pid"]
         execution.started_micros = message["micros"]
-        self._observer.on_started(execution)
+        if is_first:
+            # A second time: the process that was held ready for it was killed, and had not begun.
+            self._observer.on_started(execution)
+        _log.debug(
+            "started",
+            extra={
+                "run_uid": execution.id.run_uid,
+                "attempt": execution.id.attempt,
+                "pid": execution.pid,
+                "warm": message["warm"],
+                "received_micros": execution.received_micros,
+                "started_micros": execution.started_micros,
+            },
+        )
         if output is None:
             _log.error("output cannot be read: too many open files", extra={"run_uid": execution.id.run_uid})
             return
-        self._pipes[execution.ticket] = [
+        self._pipes.setdefault(execution.ticket, []).extend(
             PipeReader(fd, into=retained, on_data=lambda: self._observer.on_output(execution))
             for fd, retained in zip(output, (execution.stdout, execution.stderr), strict=True)
-        ]
+        )
 
     def on_refused(self, message: Message) -> None:
         execution = self._by_ticket.get(message["id"])

@@ -23,6 +23,7 @@ from servers.sdk.loopback import LoopbackOnly
 from servers.sdk.registry import Registry
 from servers.sdk.session import SessionService
 from servers.sdk.unary import UnaryService
+from servers.sdk.warmth import Warmth
 
 _log = logging.getLogger(__name__)
 
@@ -43,13 +44,16 @@ class Settings:
     """Executions without a working directory of their own get <work_dir>/<id>."""
     shutdown_grace_seconds: float
     """How long at most to stay after SIGTERM for what runs."""
+    warm: int
+    """For how many Runs at a time children are held ready while runtimed does not say; 0: for none, whatever it says."""
 
 
 async def serve(choose_command: ChooseCommand, *, settings: Settings) -> None:
     """Until a signal says to stop. Raises CannotServe."""
     stopping = _watch_signals()
     sessions = SessionService(boot_id=uuid.uuid4().hex)
-    registry = Registry(choose_command=choose_command, work_dir=settings.work_dir, observer=sessions)
+    warmth = Warmth(choose_command.warm_children, slots=settings.warm) if settings.warm else None
+    registry = Registry(choose_command=choose_command, work_dir=settings.work_dir, observer=sessions, warmth=warmth)
     sessions.serve(registry)
     server = grpc.aio.server(interceptors=[LoopbackOnly()], options=GRPC_OPTIONS)
     stream_pb2_grpc.add_RuntimeStreamServicer_to_server(sessions, server)
@@ -57,6 +61,8 @@ async def serve(choose_command: ChooseCommand, *, settings: Settings) -> None:
     port = _bind(server, host=settings.host, port=settings.port)
     registry.supervisor.open()
     try:
+        if warmth and not await _warm_up(warmth, stopping):
+            return
         await server.start()
         _announce(port)
         await stopping.acquire()
@@ -65,6 +71,18 @@ async def serve(choose_command: ChooseCommand, *, settings: Settings) -> None:
     finally:
         await registry.supervisor.close()
         await server.stop(grace=0.2)
+
+
+async def _warm_up(warmth: Warmth, stopping: asyncio.Semaphore) -> bool:
+    """Until children can be held; False when a signal came first. Raises CannotServe for modules that cannot be imported."""
+    tasks = [asyncio.create_task(warmth.until_answered(), name="warm-up"), asyncio.create_task(_acquire(stopping), name="first signal")]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await _cancel(tasks)
+    if warmth.failure and warmth.has_preload:
+        raise CannotServe(warmth.failure)
+    return tasks[0].done() and not tasks[0].cancelled()
 
 
 def _watch_signals() -> asyncio.Semaphore:
@@ -98,10 +116,13 @@ async def _drain(registry: Registry, stopping: asyncio.Semaphore, *, grace_secon
     second_signal = asyncio.create_task(_acquire(stopping), name="second signal")
     finished = asyncio.create_task(_finish(registry), name="drain")
     await asyncio.wait([second_signal, finished], timeout=grace_seconds, return_when=asyncio.FIRST_COMPLETED)
-    for task in (second_signal, finished):
+    await _cancel([second_signal, finished])
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
         task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+    await asyncio.wait(tasks)
 
 
 async def _acquire(semaphore: asyncio.Semaphore) -> None:

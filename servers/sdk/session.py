@@ -111,6 +111,8 @@ class SessionService(stream_pb2_grpc.RuntimeStreamServicer):
         for execution in held:
             session.outbox.hold(execution)
         session.post(messages.welcome_event(self._boot_id, held=held))
+        if hello.slots > 0:
+            registry.supervisor.resize(hello.slots)
         _log.info("session opened", extra={"session": session.name[:64], "held": len(held)})
         return session
 

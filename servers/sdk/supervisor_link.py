@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 from typing import Protocol
 
+from servers.sdk.warmth import Warmth
 from servers.supervisor import linux, process_tree, wire
 from servers.supervisor.channel import Channel, OutputFds
 from servers.supervisor.wire import BadMessage, FrameTooLarge, Message
@@ -50,8 +51,9 @@ class SupervisorEvents(Protocol):
 
 
 class SupervisorLink:
-    def __init__(self, events: SupervisorEvents) -> None:
+    def __init__(self, events: SupervisorEvents, *, warmth: Warmth | None) -> None:
         self._events = events
+        self._warmth = warmth
         self._loop = asyncio.get_running_loop()
         self._channel: Channel | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -83,6 +85,13 @@ class SupervisorLink:
         self._channel.send(message)
         self._watch_writable()
 
+    def resize(self, slots: int) -> None:
+        """For how many Runs at a time children are to be held ready."""
+        if self._warmth:
+            self._warmth.resize(slots)
+            if self._channel:
+                self.send(self._warmth.slots_order())
+
     async def close(self) -> None:
         """Ends everything that runs and the supervisor; returns when all of it is gone."""
         self._is_closing = True
@@ -108,9 +117,9 @@ class SupervisorLink:
             )
         self._channel = Channel(ours, takes_fds=True)
         self._loop.add_reader(ours.fileno(), self._receive)
-        for message in self._queue:
+        queue, self._queue = self._queue, []
+        for message in [*(self._warmth.orders() if self._warmth else ()), *queue]:
             self.send(message)
-        self._queue.clear()
         _log.info("supervisor started", extra={"pid": self._process.pid})
 
     def _receive(self) -> None:
@@ -134,6 +143,10 @@ class SupervisorLink:
                 self._events.on_ended(message)
             case "refused":
                 self._events.on_refused(message)
+            case "ready" if self._warmth:
+                self._warmth.on_ready()
+            case "failed" if self._warmth:
+                self._warmth.on_failed(message["message"])
 
     def _watch_writable(self) -> None:
         assert self._channel is not None

@@ -5,10 +5,12 @@ Both sides use it, each with its own event loop. Not here: what messages mean.
 
 from __future__ import annotations
 
+import array
 import contextlib
 import os
 import socket
 from collections import deque
+from collections.abc import Iterable
 
 from servers.supervisor.wire import FrameReader, Message, encode
 
@@ -96,17 +98,29 @@ class Channel:
         if not self._takes_fds:
             return self._socket.recv(_READ_BYTES)
         # The kernel ends a read behind the first bytes that carry descriptors: at most one pair comes with one read.
-        data, fds, flags, _ = socket.recv_fds(self._socket, _READ_BYTES, 2)
+        data, fds, is_cut = receive_fds(self._socket, size=_READ_BYTES, limit=2)
         if len(fds) == 2:
             self._fds.append((fds[0], fds[1]))
-        elif fds or flags & socket.MSG_CTRUNC:
-            for fd in fds:
-                os.close(fd)
+        elif fds or is_cut:
+            close_fds(fds)
             self._fds.append(None)
         return data
 
 
-def close_fds(fds: OutputFds | None) -> None:
+def receive_fds(sock: socket.socket, *, size: int, limit: int) -> tuple[bytes, list[int], bool]:
+    """Data, descriptors, and whether some of these got lost. Raises OSError.
+
+    Not socket.recv_fds: what that receives, a program that is started meanwhile inherits, and then a pipe has no end.
+    """
+    received = array.array("i")
+    data, control, flags, _ = sock.recvmsg(size, socket.CMSG_LEN(limit * received.itemsize), socket.MSG_CMSG_CLOEXEC)
+    for level, kind, payload in control:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            received.frombytes(payload[: len(payload) - len(payload) % received.itemsize])
+    return data, list(received), bool(flags & socket.MSG_CTRUNC)
+
+
+def close_fds(fds: Iterable[int] | None) -> None:
     for fd in fds or ():
         with contextlib.suppress(OSError):
             os.close(fd)

@@ -7,18 +7,22 @@ import errno
 import os
 import signal
 import sys
+from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from servers.supervisor import linux
 from servers.supervisor.spec import StartSpec
 
-_UMASK = 0o022
+UMASK = 0o022
+
+Stdio = tuple[int, int, int]
+"""What becomes standard input, output and error."""
 
 # Ignored signals stay ignored across exec. These are what Python, the supervisor and the keeper change; the supervisor starts clean.
-_CHANGED_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
+CHANGED_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
 
 
-def exec_main(spec: StartSpec, *, keeper_pid: int, stdio: tuple[int, int, int], report_fd: int) -> NoReturn:
+def exec_main(spec: StartSpec, *, keeper_pid: int, stdio: Stdio, report_fd: int) -> NoReturn:
     """Never returns. What fails is written to `report_fd` as text; exec itself closes it."""
     step = "start"
     try:
@@ -29,17 +33,22 @@ def exec_main(spec: StartSpec, *, keeper_pid: int, stdio: tuple[int, int, int], 
         for number, fd in enumerate(stdio):
             os.dup2(fd, number)
         _reset_signals()
-        os.umask(_UMASK)
+        os.umask(UMASK)
         step = "chdir"
         os.chdir(spec.cwd)
         step = "exec"
-        os.execve(spec.executable, spec.argv, spec.env)  # noqa: S606  a shell is what the Run asks for, or not
+        os.execve(spec.executable, *encoded(spec.argv, env=spec.env))  # noqa: S606  a shell is what the Run asks for, or not
     except BaseException as error:
         with contextlib.suppress(OSError):
             os.write(report_fd, explain_failure(error, step=step, spec=spec).encode(errors="replace")[:1024])
     finally:
         sys.stderr = None
         os._exit(127)
+
+
+def encoded(argv: Sequence[str], *, env: Mapping[str, str]) -> tuple[list[bytes], dict[bytes, bytes]]:
+    """UTF-8, whatever this interpreter takes the locale for."""
+    return [argument.encode() for argument in argv], {name.encode(): value.encode() for name, value in env.items()}
 
 
 def explain_failure(error: BaseException, *, step: str, spec: StartSpec) -> str:
@@ -59,6 +68,6 @@ def explain_failure(error: BaseException, *, step: str, spec: StartSpec) -> str:
 
 
 def _reset_signals() -> None:
-    for number in _CHANGED_SIGNALS:
+    for number in CHANGED_SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

@@ -1,12 +1,17 @@
 """The keeper: one tiny process above each attempt, a subreaper, so that nothing that the attempt starts can get away.
 
-It starts the main process, reaps everything below, notices the end of the main process, ends the rest of the tree, and reports.
-It is a fork of the supervisor without exec and shares its memory. Its control socket is its leash: when the supervisor
-closes it, by intent or by dying, the tree is killed.
+It starts the main process, or holds one ready that will become it, reaps everything below, notices the end of the main process,
+ends the rest of the tree, and reports; then it may hold the next. It is a fork without exec and shares its parent's memory.
+Its control socket is its leash: when the supervisor closes it, by intent or by dying, the tree is killed and the keeper ends.
+
+To the supervisor: `started` (pid, micros) with the read ends of stdout and stderr; `held` (pid, keeper, offset) with those, the
+write end of the order pipe and, for a `bash -c`, its memory; `refused` (message, for_good); `ended` (see tree), `unused` if what
+was held never had its order. From it: `stop` (grace_seconds) and, after `ended`, `hold` (form).
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import itertools
 import os
@@ -15,38 +20,48 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from servers.supervisor import linux, process_tree, wire
-from servers.supervisor.child import exec_main
-from servers.supervisor.spec import StartSpec, parse_grace
+from servers.supervisor.child import UMASK, Stdio, exec_main
+from servers.supervisor.held import CannotHold, Waiting
+from servers.supervisor.spec import StartSpec
+from servers.supervisor.tree import Tree
 from servers.supervisor.waking import ChildSignal
-from servers.supervisor.wire import RECORD_BYTES
+from servers.supervisor.wire import RECORD_BYTES, Message
 
-_RESCAN_SECONDS = 0.05
-"""While killing only: /proc may hide a process during a scan, and then no signal would ever tell. Not how ends are noticed."""
-
-_STUCK_SECONDS = 5.0
-"""A process in uninterruptible sleep survives SIGKILL. After this long the end of the main process is reported all the same."""
+SpawnHeld = Callable[[str, Stdio, int], Waiting]
+"""Given a form, what shall be its standard streams, and the read end of the order pipe, starts a child that waits for the end of
+that pipe. Raises OSError, CannotHold, or BecameChild in a child that is a fork of this process."""
 
 
-def keep(spec: StartSpec, *, control: socket.socket, stdio: tuple[int, int, int]) -> NoReturn:
-    """The whole life of a keeper. Call it in a fresh fork; it never returns."""
+class BecameChild(BaseException):
+    """Raised in a held child to unwind the keeper's stack, which is not its business any more."""
+
+
+def keep(
+    control: socket.socket, *, spawn_held: SpawnHeld | None, first: StartSpec | str, open_fds: frozenset[int] = frozenset()
+) -> NoReturn:
+    """The whole life of a keeper, in a fresh fork; it never returns. `first` is what to run, or the form of what to hold.
+
+    `open_fds` stay open besides the standard ones. Raises BecameChild in a held child that is a fork of this process.
+    """
     try:
         gc.disable()
-        _close_all_but({0, 1, 2, control.fileno(), *stdio})
+        close_all_but({0, 1, 2, control.fileno()} | open_fds)
         linux.name_process(b"krt-keeper")
         linux.become_subreaper()
-        child_signal = ChildSignal()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
-        main_pid, failure = _start_main(spec, stdio=stdio)
-        if failure:
-            _kill_everything()
-            control.send(wire.encode_payload({"op": "refused", "id": spec.ticket, "message": failure}))
-        else:
-            control.send(wire.encode_payload({"op": "started", "id": spec.ticket, "pid": main_pid, "micros": _now_micros()}))
-            _Keeper(spec.ticket, main_pid=main_pid, control=control, child_signal=child_signal).run()
+        os.umask(UMASK)
+        # No file can be here that a child without orders could take for its script.
+        os.chdir("/proc")
+        Keeper(control, spawn_held=spawn_held).run(first)
+    except BecameChild:
+        # Its number may be another file's by the time the object is collected.
+        control.detach()
+        raise
     except OSError:
         # Only the control socket fails here: the supervisor died, and nobody is listening any more.
         _kill_everything()
@@ -54,127 +69,138 @@ def keep(spec: StartSpec, *, control: socket.socket, stdio: tuple[int, int, int]
         sys.excepthook(*sys.exc_info())
         _kill_everything()
         os._exit(1)
-    finally:
-        os._exit(0)
+    os._exit(0)
 
 
-def _start_main(spec: StartSpec, *, stdio: tuple[int, int, int]) -> tuple[int, str]:
-    """The PID and what went wrong, "" if exec succeeded."""
-    keeper_pid = os.getpid()
-    try:
-        report_read, report_write = os.pipe()
-        pid = os.fork()
-    except OSError as error:
-        return 0, f"cannot start the process: {os.strerror(error.errno or 0)}"
-    if pid == 0:
-        exec_main(spec, keeper_pid=keeper_pid, stdio=stdio, report_fd=report_write)
-    for fd in (report_write, *stdio):
-        os.close(fd)
-    failure = os.read(report_read, 4096).decode(errors="replace")
-    os.close(report_read)
-    return pid, failure
-
-
-class _Keeper:
-    def __init__(self, ticket: int, *, main_pid: int, control: socket.socket, child_signal: ChildSignal) -> None:
-        self._ticket = ticket
-        self._main_pid = main_pid
+class Keeper:
+    def __init__(self, control: socket.socket, *, spawn_held: SpawnHeld | None) -> None:
         self._control = control
-        self._child_signal = child_signal
-        self._main_status: int | None = None
-        self._ended_micros = 0
-        self._is_stopped = False
-        self._is_abandoned = False
-        self._is_reported = False
-        self._kill_at: float | None = None
-        self._killing_since: float | None = None
-        self._cpu_seconds = 0.0
-        self._peak_rss_kib = 0
+        self._spawn_held = spawn_held
+        self._child_signal = ChildSignal()
+        self._stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._order_fd = -1
+        """A second read end of the order pipe of what is held: it shows whether the order was read."""
 
-    def run(self) -> None:
-        poll = select.poll()
-        poll.register(self._child_signal, select.POLLIN)
-        poll.register(self._control, select.POLLIN)
-        while self._reap():
-            if self._should_kill():
-                self._kill_tree()
-            for fd, _ in poll.poll(self._patience_millis()):
-                if fd == self._child_signal.fileno():
-                    self._child_signal.clear()
-                elif not self._take_order():
-                    poll.unregister(self._control)
-        self._report(survivors=0)
+    def run(self, first: StartSpec | str) -> None:
+        """One tree after the other until the supervisor hangs up."""
+        job: StartSpec | str | None = first
+        while job is not None:
+            pid = self._hold(job) if isinstance(job, str) else self._start(job)
+            tree = Tree(pid, control=self._control, child_signal=self._child_signal, report=self._report)
+            if pid:
+                tree.tend()
+            job = None if tree.is_abandoned else self._next_form()
 
-    def _reap(self) -> bool:
-        """False once nothing is left: every descendant hangs below this subreaper, so no child means no descendant."""
-        while True:
-            try:
-                pid, status, usage = os.wait4(-1, os.WNOHANG)
-            except ChildProcessError:
-                return False
-            if pid == 0:
-                return True
-            self._cpu_seconds += usage.ru_utime + usage.ru_stime
-            self._peak_rss_kib = max(self._peak_rss_kib, usage.ru_maxrss)
-            if pid == self._main_pid:
-                self._main_status = status
-                self._ended_micros = _now_micros()
-
-    def _should_kill(self) -> bool:
-        if self._is_abandoned:
-            return True
-        if self._kill_at is not None:
-            # Also when main is gone already: the others were asked to stop at the same time and get the same grace.
-            return time.monotonic() >= self._kill_at
-        return self._main_status is not None
-
-    def _kill_tree(self) -> None:
-        now = time.monotonic()
-        self._killing_since = self._killing_since or now
-        survivors = process_tree.descendants_of([os.getpid()])
-        process_tree.kill(survivors)
-        if now - self._killing_since >= _STUCK_SECONDS and self._main_status is not None:
-            self._report(survivors=len(survivors))
-
-    def _patience_millis(self) -> int | None:
-        if self._killing_since is not None:
-            return int(_RESCAN_SECONDS * 1000)
-        if self._kill_at is not None:
-            return max(0, int((self._kill_at - time.monotonic()) * 1000) + 1)
+    def _next_form(self) -> str | None:
+        """Waits for the order to hold the next child. A `stop` that comes now was meant for the tree that has ended."""
+        while order := self._control.recv(RECORD_BYTES):
+            message = wire.decode(order)
+            if message.get("op") == "hold":
+                return str(message["form"])
         return None
 
-    def _take_order(self) -> bool:
-        """The only order is to stop. False: there will be no more of them."""
-        try:
-            order = self._control.recv(RECORD_BYTES)
-        except OSError:
-            order = b""
-        if not order:
-            self._is_abandoned = True
-            return False
-        kill_at = time.monotonic() + parse_grace(wire.decode(order))
-        self._kill_at = kill_at if self._kill_at is None else min(self._kill_at, kill_at)
-        if not self._is_stopped and self._main_status is None:
-            self._is_stopped = True
-            process_tree.terminate(process_tree.descendants_of([os.getpid()]))
-        return True
+    # A child that waits
 
-    def _report(self, *, survivors: int) -> None:
-        if self._is_reported or self._is_abandoned:
-            return
-        self._is_reported = True
-        report = {
-            "op": "ended",
-            "id": self._ticket,
-            "status": self._main_status,
-            "stopped": self._is_stopped,
-            "lost": False,
-            "cpu_seconds": round(self._cpu_seconds, 6),
-            "peak_rss_bytes": self._peak_rss_kib * 1024,
-            "survivors": survivors,
-            "micros": self._ended_micros,
-        }
-        self._control.send(wire.encode_payload(report))
+    def _hold(self, form: str) -> int:
+        """The PID, 0 if there is none: the supervisor was told why."""
+        assert self._spawn_held is not None
+        try:
+            with contextlib.ExitStack() as stack:
+                order = _Pipe()
+                stack.callback(order.close_write)
+                self._order_fd = order.read
+                stdout, stderr = _pipe(stack), _pipe(stack)
+                child = self._spawn_held(form, (self._stdin, stdout.write, stderr.write), order.read)
+                fds = [stdout.read, stderr.read, order.write]
+                if child.memory_fd is not None:
+                    stack.callback(_close, child.memory_fd)
+                    fds.append(child.memory_fd)
+                self._say({"op": "held", "pid": child.pid, "keeper": os.getpid(), "offset": child.memory_offset}, fds=fds)
+                return child.pid
+        except CannotHold as error:
+            refusal: Message = {"op": "refused", "message": str(error), "for_good": True}
+        except OSError as error:
+            refusal = {"op": "refused", "message": f"cannot hold a process: {os.strerror(error.errno or 0)}"}
+        self._forget_order()
+        self._say(refusal)
+        return 0
+
+    def _report(self, ended: Message) -> None:
+        if self._order_fd >= 0:
+            ended["unused"] = not _is_at_end(self._order_fd)
+            self._forget_order()
+        self._say(ended)
+
+    def _forget_order(self) -> None:
+        if self._order_fd >= 0:
+            os.close(self._order_fd)
+            self._order_fd = -1
+
+    # A fresh process
+
+    def _start(self, spec: StartSpec) -> int:
+        """The PID, 0 if there is none: the supervisor was told why."""
+        try:
+            with contextlib.ExitStack() as stack:
+                stdout, stderr, report = (_pipe(stack) for _ in range(3))
+                pid = _fork_main(spec, stdio=(self._stdin, stdout.write, stderr.write), report_fd=report.write)
+                report.close_write()
+                if failure := os.read(report.read, 4096).decode(errors="replace"):
+                    os.waitpid(pid, 0)
+                    self._say({"op": "refused", "message": failure})
+                    return 0
+                self._say({"op": "started", "pid": pid, "micros": time.time_ns() // 1000}, fds=[stdout.read, stderr.read])
+                return pid
+        except OSError as error:
+            self._say({"op": "refused", "message": f"cannot start the process: {os.strerror(error.errno or 0)}"})
+            return 0
+
+    def _say(self, message: Message, *, fds: Sequence[int] = ()) -> None:
+        payload = wire.encode_payload(message)
+        if fds:
+            socket.send_fds(self._control, [payload], list(fds))
+        else:
+            self._control.send(payload)
+
+
+def _is_at_end(order_fd: int) -> bool:
+    """Whether all of the order was written and read: a child that ended before that has not begun with what it was ordered."""
+    poll = select.poll()
+    poll.register(order_fd, select.POLLIN)
+    return [events for _, events in poll.poll(0)] == [select.POLLHUP]
+
+
+class _Pipe:
+    def __init__(self) -> None:
+        self.read, self.write = os.pipe()
+
+    def close_write(self) -> None:
+        """At most once. A child that unwinds has closed what it does not need by itself."""
+        fd, self.write = self.write, -1
+        _close(fd)
+
+    def close(self) -> None:
+        self.close_write()
+        _close(self.read)
+
+
+def _close(fd: int) -> None:
+    with contextlib.suppress(OSError):
+        os.close(fd)
+
+
+def _pipe(stack: contextlib.ExitStack) -> _Pipe:
+    pipe = _Pipe()
+    stack.callback(pipe.close)
+    return pipe
+
+
+def _fork_main(spec: StartSpec, *, stdio: Stdio, report_fd: int) -> int:
+    keeper_pid = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        exec_main(spec, keeper_pid=keeper_pid, stdio=stdio, report_fd=report_fd)
+    return pid
 
 
 def _kill_everything() -> None:
@@ -187,13 +213,9 @@ def _kill_everything() -> None:
             return
 
 
-def _close_all_but(kept: set[int]) -> None:
+def close_all_but(kept: set[int]) -> None:
     """Other attempts' control sockets and pipes, the server's socket, the epoll: a copy here would keep them open."""
     ends = [*sorted(kept), os.sysconf("SC_OPEN_MAX")]
     for before, fd in itertools.pairwise(ends):
         if before + 1 < fd:  # os.closerange(0, 0) closes everything: it ends at -1, which the kernel takes for the largest number.
             os.closerange(before + 1, fd)
-
-
-def _now_micros() -> int:
-    return time.time_ns() // 1000

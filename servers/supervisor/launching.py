@@ -1,6 +1,6 @@
-"""How a child is obtained: today a keeper is forked and starts a plain process. A warm pool will hand out a waiting one here.
+"""Where keepers come from: forks of the supervisor, or, where children are forks of a prepared Python, of its zygote.
 
-Everything else only needs what `Launched` promises: a keeper's PID, its control socket, and where the output comes out.
+Both hand out the supervisor's end of a new keeper's control socket: datagrams in order, see keeper. Closing it ends the keeper.
 """
 
 from __future__ import annotations
@@ -8,45 +8,42 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from dataclasses import dataclass
+from functools import partial
 
-from servers.supervisor.channel import OutputFds
-from servers.supervisor.keeper import keep
-from servers.supervisor.spec import StartSpec
-
-
-@dataclass(frozen=True, slots=True)
-class Launched:
-    keeper_pid: int
-    control: socket.socket
-    """Datagrams in order: the keeper's `started` or `refused`, then `ended`; to it `stop`. Closing it kills the tree."""
-    output: OutputFds
-    """Non-blocking read ends; whoever takes them closes them."""
+from servers.supervisor import held_bash
+from servers.supervisor.child import Stdio
+from servers.supervisor.held import Waiting
+from servers.supervisor.keeper import SpawnHeld, keep
+from servers.supervisor.spec import HoldSpec, StartSpec
 
 
-def launch(spec: StartSpec) -> Launched:
-    """Raises OSError when this process can open or fork no more; nothing is left behind then."""
-    with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
-        control, keepers_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.callback(control.close)
-        theirs.callback(keepers_control.close)
-        stdin = _own(theirs, os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
-        stdout_read, stdout_write = _pipe(ours, theirs)
-        stderr_read, stderr_write = _pipe(ours, theirs)
-        pid = os.fork()
-        if pid == 0:
-            keep(spec, control=keepers_control, stdio=(stdin, stdout_write, stderr_write))
-        for fd in (stdout_read, stderr_read, control.fileno()):
-            os.set_blocking(fd, False)
-        ours.pop_all()
-    return Launched(keeper_pid=pid, control=control, output=(stdout_read, stderr_read))
+def launch(*, first: StartSpec | None = None, hold: HoldSpec | None = None, form: str = "") -> tuple[int, socket.socket]:
+    """A keeper that runs `first`, or holds `form`: its PID and its control socket.
+
+    Raises OSError when this process can open or fork no more; nothing is left then.
+    """
+    with contextlib.ExitStack() as stack:
+        control, keepers_control = make_control(stack)
+        with keepers_control:
+            pid = os.fork()
+            if pid == 0:
+                keep(keepers_control, spawn_held=spawner(hold), first=first or form)
+        stack.pop_all()
+    return pid, control
 
 
-def _pipe(ours: contextlib.ExitStack, theirs: contextlib.ExitStack) -> tuple[int, int]:
-    read_end, write_end = os.pipe()
-    return _own(ours, read_end), _own(theirs, write_end)
+def make_control(stack: contextlib.ExitStack) -> tuple[socket.socket, socket.socket]:
+    """Our end, non-blocking, closed with the stack; and the keeper's."""
+    control, keepers_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    stack.callback(control.close)
+    control.setblocking(False)
+    return control, keepers_control
 
 
-def _own(stack: contextlib.ExitStack, fd: int) -> int:
-    stack.callback(os.close, fd)
-    return fd
+def spawner(hold: HoldSpec | None) -> SpawnHeld | None:
+    """How a keeper that is a fork of the supervisor holds children."""
+    return partial(_spawn_bash, hold) if hold else None
+
+
+def _spawn_bash(hold: HoldSpec, form: str, stdio: Stdio, order_fd: int) -> Waiting:
+    return held_bash.spawn(hold, form=form, stdio=stdio, order_fd=order_fd)

@@ -1,21 +1,36 @@
-"""What is to be started, checked. Pure: a message in, a StartSpec out or a text that says what is wrong with it."""
+"""What the server orders, checked. Pure: a message in, a value out or a text that says what is wrong with it.
+
+No dataclasses in this package: what they import (inspect, ast) would be a third of what every fork shares, and tidies up at its end.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from servers.supervisor.wire import BadMessage, Message
 
+HOLDABLE = ("bash", "python")
 
-@dataclass(frozen=True, slots=True)
-class StartSpec:
+
+class StartSpec(NamedTuple):
     ticket: int
     """The server's number of this attempt; never used twice in one supervisor's life."""
     executable: str
-    argv: list[bytes]
-    env: dict[bytes, bytes]
+    argv: list[str]
+    env: dict[str, str]
     cwd: str
+
+
+class HoldSpec(NamedTuple):
+    """Which children are to be kept warm."""
+
+    kind: str
+    """One of HOLDABLE."""
+    executable: str
+    env: dict[str, str]
+    """The part of the environment that all Runs have in common."""
+    preload: list[str]
+    """Python modules that are imported before children are forked."""
 
 
 def ticket_of(message: Message) -> int:
@@ -35,6 +50,27 @@ def parse_start(message: Message) -> StartSpec:
     )
 
 
+def parse_hold(message: Message) -> HoldSpec:
+    if message.get("kind") not in HOLDABLE:
+        raise BadMessage(f"kind: must be one of {', '.join(HOLDABLE)}")
+    preload = message.get("preload", [])
+    if not isinstance(preload, list):
+        raise BadMessage("preload: must be a list")
+    return HoldSpec(
+        kind=message["kind"],
+        executable=_text(message.get("executable"), field="executable"),
+        env=_environment(message.get("env")),
+        preload=[_text(name, field="preload") for name in preload],
+    )
+
+
+def parse_slots(message: Message) -> int:
+    slots = message.get("slots")
+    if not isinstance(slots, int) or isinstance(slots, bool) or slots < 0:
+        raise BadMessage("slots: must be a number of children")
+    return slots
+
+
 def parse_grace(message: Message) -> float:
     grace = message.get("grace_seconds")
     if not isinstance(grace, int | float) or isinstance(grace, bool) or not 0 <= grace < float("inf"):
@@ -42,29 +78,26 @@ def parse_grace(message: Message) -> float:
     return float(grace)
 
 
-def _arguments(value: Any) -> list[bytes]:
+def _arguments(value: Any) -> list[str]:
     if not isinstance(value, list) or not value:
         raise BadMessage("argv: must be a non-empty list")
-    return [_bytes(item, field="argv") for item in value]
+    return [_text(item, field="argv") for item in value]
 
 
-def _environment(value: Any) -> dict[bytes, bytes]:
+def _environment(value: Any) -> dict[str, str]:
     if not isinstance(value, dict):
         raise BadMessage("env: must be an object")
     for name in value:
         if not name or "=" in name:
             raise BadMessage("env: a name must not be empty and not contain =")
-    return {_bytes(name, field="env"): _bytes(item, field="env") for name, item in value.items()}
+    return {_text(name, field="env"): _text(item, field="env") for name, item in value.items()}
 
 
 def _text(value: Any, *, field: str) -> str:
-    return _bytes(value, field=field).decode()
-
-
-def _bytes(value: Any, *, field: str) -> bytes:
     if not isinstance(value, str) or "\0" in value:
         raise BadMessage(f"{field}: must be text without NUL")
     try:
-        return value.encode()
+        value.encode()
     except UnicodeEncodeError as error:
         raise BadMessage(f"{field}: must be valid Unicode") from error
+    return value

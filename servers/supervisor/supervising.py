@@ -11,39 +11,27 @@ import selectors
 import signal
 import socket
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 
 from servers.supervisor import process_tree, wire
 from servers.supervisor.channel import Channel, OutputFds, close_fds
+from servers.supervisor.held import Held
+from servers.supervisor.kept import Kept
 from servers.supervisor.launching import launch
-from servers.supervisor.spec import parse_grace, parse_start, ticket_of
+from servers.supervisor.spec import HoldSpec, StartSpec, parse_grace, parse_hold, parse_slots, parse_start, ticket_of
 from servers.supervisor.waking import ChildSignal
-from servers.supervisor.wire import RECORD_BYTES, BadMessage, FrameTooLarge, Message
+from servers.supervisor.warm import Readable, Warm
+from servers.supervisor.wire import BadMessage, FrameTooLarge, Message
 
 _UNSENT_LIMIT_BYTES = 1024 * 1024
 """The server does not read: no more orders are taken from it until it does."""
 
 _RESCAN_SECONDS = 0.05
-"""While orphans are being killed only; see keeper."""
-
-_KEEPER_PATIENCE_SECONDS = 5.0
-"""Beyond the grace: a keeper that has not answered by then was stopped or hangs, and is killed with its tree."""
+"""While orphans are being killed only; see tree."""
 
 _LAST_PATIENCE_SECONDS = 1.0
 """For keepers to end their trees when the server is gone."""
-
-
-@dataclass(slots=True)
-class _Kept:
-    ticket: int
-    keeper_pid: int
-    control: socket.socket
-    output: OutputFds | None
-    is_over: bool = False
-    """It said `refused` or `ended`, or the supervisor said so in its place."""
-    is_stopped: bool = False
-    stop_by: float | None = None
 
 
 class Supervisor:
@@ -51,11 +39,12 @@ class Supervisor:
         self._server = Channel(server, takes_fds=False)
         self._child_signal = ChildSignal()
         self._selector = selectors.DefaultSelector()
-        self._selector.register(self._child_signal, selectors.EVENT_READ, self._child_signal.clear)
+        self.listen(self._child_signal, call=self._child_signal.clear)
         self._server_events = 0
-        self._by_ticket: dict[int, _Kept] = {}
-        self._by_pid: dict[int, _Kept] = {}
-        self._lost: list[_Kept] = []
+        self._keepers: set[Kept] = set()
+        self._by_ticket: dict[int, Kept] = {}
+        self._lost: list[Message] = []
+        self._warm: Warm | None = None
 
     def run(self) -> None:
         """Until the server is gone; then until nothing of any attempt is left."""
@@ -66,7 +55,19 @@ class Supervisor:
             self._reap()
             self._kill_stuck_keepers()
             self._finish_lost()
+            if self._warm:
+                self._warm.grow()
         self._end_everything()
+
+    def listen(self, readable: Readable, *, call: Callable[[], None]) -> None:
+        self._selector.register(readable, selectors.EVENT_READ, call)
+
+    def unlisten(self, readable: Readable) -> None:
+        self._selector.unregister(readable)
+
+    def say(self, message: Message, *, fds: OutputFds | None = None) -> None:
+        """To the server."""
+        self._server.send(message, fds=fds)
 
     def _serve_server(self) -> None:
         self._server.flush()
@@ -85,10 +86,12 @@ class Supervisor:
         self._server_events = wanted
 
     def _patience_seconds(self) -> float | None:
+        deadlines = [kept.stop_by - time.monotonic() for kept in self._by_ticket.values() if kept.stop_by is not None]
         if self._lost:
-            return _RESCAN_SECONDS
-        deadlines = [kept.stop_by for kept in self._by_ticket.values() if kept.stop_by is not None]
-        return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
+            deadlines.append(_RESCAN_SECONDS)
+        if self._warm and (seconds := self._warm.patience_seconds()) is not None:
+            deadlines.append(seconds)
+        return max(0.0, min(deadlines)) if deadlines else None
 
     # Orders of the server
 
@@ -105,67 +108,145 @@ class Supervisor:
         message: Message = {}
         try:
             message = wire.decode(payload)
-            if message.get("op") == "start":
-                self._start(message)
-            elif message.get("op") == "stop":
-                self._stop(message)
-            else:
-                raise BadMessage("op: must be start or stop")
+            match message.get("op"):
+                case "start":
+                    self._start(parse_start(message))
+                case "stop":
+                    self._stop(ticket_of(message), grace_seconds=parse_grace(message))
+                case "hold":
+                    self._hold(parse_hold(message))
+                case "slots":
+                    self._resize(parse_slots(message))
+                case _:
+                    raise BadMessage("op: must be start, stop, hold or slots")
         except BadMessage as error:
-            self._server.send({"op": "refused", "id": message.get("id"), "message": str(error)})
+            self.say({"op": "refused", "id": message.get("id"), "message": str(error)})
 
-    def _start(self, message: Message) -> None:
-        spec = parse_start(message)
+    def _start(self, spec: StartSpec) -> None:
         if spec.ticket in self._by_ticket:
             raise BadMessage("id: is running already")
+        if self._warm and (taken := self._warm.take(spec)):
+            kept, held = taken
+            self._assign(kept, spec=spec)
+            self.say({"op": "started", "id": spec.ticket, "pid": held.pid, "micros": _now_micros(), "warm": True}, fds=held.output)
+        else:
+            self._start_fresh(spec)
+
+    def _start_fresh(self, spec: StartSpec) -> None:
         try:
-            launched = launch(spec)
+            pid, control = launch(first=spec)
         except OSError as error:
             text = f"cannot start the process: {os.strerror(error.errno or 0)}"
-            self._server.send({"op": "refused", "id": spec.ticket, "message": text})
+            self.say({"op": "refused", "id": spec.ticket, "message": text})
             return
-        kept = _Kept(spec.ticket, keeper_pid=launched.keeper_pid, control=launched.control, output=launched.output)
-        self._by_ticket[kept.ticket] = self._by_pid[kept.keeper_pid] = kept
-        self._selector.register(kept.control, selectors.EVENT_READ, partial(self._listen, kept))
+        kept = Kept(control, pid=pid)
+        self.adopt(kept)
+        self._assign(kept, spec=spec)
 
-    def _stop(self, message: Message) -> None:
-        grace_seconds = parse_grace(message)
-        kept = self._by_ticket.get(ticket_of(message))
-        if kept is None or kept.is_over:
-            return  # Its `ended` is on the way to the server.
-        kept.is_stopped = True
-        stop_by = time.monotonic() + grace_seconds + _KEEPER_PATIENCE_SECONDS
-        kept.stop_by = stop_by if kept.stop_by is None else min(kept.stop_by, stop_by)
-        try:
-            kept.control.send(wire.encode_payload({"op": "stop", "grace_seconds": grace_seconds}))
-        except OSError:
-            return  # It is dead or does not read: _reap or _kill_stuck_keepers will deal with it.
+    def _assign(self, kept: Kept, *, spec: StartSpec) -> None:
+        kept.spec = spec
+        self._by_ticket[spec.ticket] = kept
+
+    def _stop(self, ticket: int, *, grace_seconds: float) -> None:
+        # Unknown: its `ended` is on the way to the server.
+        if kept := self._by_ticket.get(ticket):
+            kept.stop(grace_seconds=grace_seconds)
+
+    def _hold(self, hold: HoldSpec) -> None:
+        if self._warm:
+            raise BadMessage("hold: was said already")
+        self._warm = Warm(hold, owner=self)
+
+    def _resize(self, slots: int) -> None:
+        if self._warm is None:
+            raise BadMessage("slots: nothing is held; send hold first")
+        self._warm.resize(slots)
 
     # What keepers say
 
-    def _listen(self, kept: _Kept) -> None:
-        while kept.control.fileno() >= 0:
-            try:
-                payload = kept.control.recv(RECORD_BYTES)
-            except BlockingIOError:
-                return
-            except OSError:
-                payload = b""
-            if payload:
-                self._pass_on(kept, message=wire.decode(payload))
-            else:
-                # Dead or about to be: _reap hears of it and knows whether it had said all.
-                self._hang_up(kept)
+    def adopt(self, kept: Kept) -> None:
+        """A keeper that was just launched."""
+        self._keepers.add(kept)
+        self.listen(kept.control, call=partial(self._hear, kept))
 
-    def _pass_on(self, kept: _Kept, *, message: Message) -> None:
-        output = None
-        if message["op"] == "started":
-            output, kept.output = kept.output, None
+    def _hear(self, kept: Kept) -> None:
+        while kept.is_connected and (received := kept.receive()):
+            message, fds = received
+            match message.get("op"):
+                case "held":
+                    self._note_held(kept, message=message, fds=fds)
+                case "started":
+                    self._note_started(kept, message=message, fds=fds)
+                case "refused" | "ended" if kept.ticket is None:
+                    self._note_not_held(kept, message=message)
+                case "refused" | "ended":
+                    self._note_ended(kept, message=message)
+                case _:
+                    self._hang_up(kept)
+
+    def _note_held(self, kept: Kept, *, message: Message, fds: list[int]) -> None:
+        assert self._warm is not None
+        kept.pid = message["keeper"]
+        if len(fds) < 3:
+            self._drop(kept, fds=fds)
+            return
+        memory_fd = fds[3] if len(fds) > 3 else None
+        kept.held = Held(message["pid"], output=(fds[0], fds[1]), order_fd=fds[2], memory_fd=memory_fd, memory_offset=message["offset"])
+        self._warm.note_held(kept)
+
+    def _note_started(self, kept: Kept, *, message: Message, fds: list[int]) -> None:
+        if len(fds) < 2:
+            self._drop(kept, fds=fds)
         else:
-            kept.is_over = True
-        self._server.send(message, fds=output)
+            self.say({**message, "id": kept.ticket, "warm": False}, fds=(fds[0], fds[1]))
+
+    def _drop(self, kept: Kept, *, fds: list[int]) -> None:
+        """This process has too many files open to take all descriptors: what is under the keeper is of no use."""
+        close_fds(fds)
+        self._hang_up(kept)
+
+    def _note_not_held(self, kept: Kept, *, message: Message) -> None:
+        """What it held ended by itself, or could not be had."""
+        assert self._warm is not None
+        self._warm.note_failed(kept, message=message.get("message", ""), for_good=message.get("for_good", False))
+        self.dismiss(kept)
+
+    def _note_ended(self, kept: Kept, *, message: Message) -> None:
+        """Its tree is gone, or never was. STRICTLY AFTER that is told, the keeper may hold the next child."""
+        spec = kept.spec
+        assert spec is not None
+        del self._by_ticket[spec.ticket]
+        if not message.get("unused"):
+            self.say({**message, "id": spec.ticket})
+        elif kept.is_stopped:
+            self.say({**message, "id": spec.ticket, "stopped": True})
+        else:
+            # What was held for it ended before it had its order: nothing has begun.
+            self._start_fresh(spec)
+        kept.finish()
+        if message.get("survivors") or not (self._warm and self._warm.holds_again(kept)):
+            self.dismiss(kept)
+
+    def dismiss(self, kept: Kept) -> None:
+        """It ends, with what it holds."""
+        self.unlisten(kept.control)
+        kept.close()
+        if kept.pid == 0:
+            # Of the zygote's, and never heard of: nobody will be told of its end by number.
+            self._keepers.remove(kept)
+        if self._warm:
+            self._warm.note_gone(kept)
 
     # Keepers that are gone
+
+    def _hang_up(self, kept: Kept) -> None:
+        """On one that is dead or about to be, or of no use. What was under it is told of when its end is known: see _bury."""
+        if kept.ticket is None:
+            if self._warm:
+                self._warm.note_failed(kept, message="", for_good=False)
+        else:
+            kept.lose_patience()
+        self.dismiss(kept)
 
     def _reap(self) -> None:
         while True:
@@ -178,29 +259,26 @@ class Supervisor:
             if os.WIFSTOPPED(status):
                 # User code has our user id and can stop its keeper, which would keep it alive for ever.
                 os.kill(pid, signal.SIGCONT)
-            elif kept := self._by_pid.pop(pid, None):
-                self._bury(kept)
+            else:
+                self._bury(pid)
 
-    def _bury(self, kept: _Kept) -> None:
-        # STRICTLY FIRST: its last words may still be in the socket.
-        self._listen(kept)
-        if not kept.is_over:
-            self._lost.append(kept)
-        del self._by_ticket[kept.ticket]
-        close_fds(kept.output)
-        self._hang_up(kept)
-
-    def _hang_up(self, kept: _Kept) -> None:
-        if kept.control.fileno() >= 0:
-            self._selector.unregister(kept.control)
-            kept.control.close()
+    def _bury(self, pid: int) -> None:
+        for kept in [kept for kept in self._keepers if kept.pid == pid]:
+            if kept.is_connected:
+                # STRICTLY BEFORE it counts as lost: its last words may still be in the socket.
+                self._hear(kept)
+            self._keepers.remove(kept)
+            if kept.ticket is not None:
+                # STRICTLY AFTER its end: only now is what was below it below us.
+                self._lost.append({"op": "ended", "id": kept.ticket, "lost": True, "stopped": kept.is_stopped})
+                del self._by_ticket[kept.ticket]
 
     def _kill_stuck_keepers(self) -> None:
         now = time.monotonic()
         for kept in self._by_ticket.values():
             if kept.stop_by is not None and now >= kept.stop_by:
                 kept.stop_by = None
-                os.kill(kept.keeper_pid, signal.SIGKILL)
+                os.kill(kept.pid, signal.SIGKILL)
 
     def _finish_lost(self) -> None:
         """Kills what dead keepers left to us. All of it must be gone before any of them is reported: whose is whose is unknown."""
@@ -209,13 +287,13 @@ class Supervisor:
         if orphans := self._orphans():
             process_tree.kill(orphans)
             return
-        for kept in self._lost:
-            micros = time.time_ns() // 1000
-            self._server.send({"op": "ended", "id": kept.ticket, "lost": True, "stopped": kept.is_stopped, "micros": micros})
+        for message in self._lost:
+            self.say({**message, "micros": _now_micros()})
         self._lost.clear()
 
     def _orphans(self) -> list[int]:
-        adopted = [pid for pid in process_tree.children_of(os.getpid()) if pid not in self._by_pid]
+        known = {kept.pid for kept in self._keepers} | ({self._warm.zygote_pid} if self._warm else set())
+        adopted = [pid for pid in process_tree.children_of(os.getpid()) if pid not in known]
         return adopted + process_tree.descendants_of(adopted)
 
     # The end
@@ -223,8 +301,10 @@ class Supervisor:
     def _end_everything(self) -> None:
         """Closing their control sockets makes keepers kill their trees; whoever does not manage is killed from here."""
         self._server.close()
-        for kept in self._by_ticket.values():
-            kept.control.close()
+        if self._warm:
+            self._warm.close()
+        for kept in self._keepers:
+            kept.close()
         give_up_at = time.monotonic() + _LAST_PATIENCE_SECONDS
         waiter = selectors.DefaultSelector()
         waiter.register(self._child_signal, selectors.EVENT_READ)
@@ -243,3 +323,7 @@ class Supervisor:
                 return False
             if pid == 0:
                 return True
+
+
+def _now_micros() -> int:
+    return time.time_ns() // 1000

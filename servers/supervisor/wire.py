@@ -1,8 +1,10 @@
 """What the Runtime Server and the supervisor say to each other: JSON objects behind a 4-byte length.
 
-To the supervisor: `start` (id, executable, argv, env, cwd) and `stop` (id, grace_seconds).
-From it: `started` (id, pid, micros; the read ends of stdout and stderr travel with it), `refused` (id, message) and
-`ended` (id, status, stopped, lost, cpu_seconds, peak_rss_bytes, survivors, micros). `id` is a number that the server chose.
+To the supervisor: `start` (id, executable, argv, env, cwd), `stop` (id, grace_seconds), `hold` (kind, executable, env, preload)
+once at first for children that are held ready, and `slots` (slots) for how many.
+From it: `started` (id, pid, micros, warm; the read ends of stdout and stderr travel with it), `refused` (id, message),
+`ended` (id, status, stopped, lost, cpu_seconds, peak_rss_bytes, survivors, micros), and about held children `ready` or `failed`
+(message). `id` is a number that the server chose. The CPU time of a held child counts from its start, not from its order.
 Not here: sockets (see channel).
 """
 

@@ -8,6 +8,7 @@ import json
 import os
 import select
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from pathlib import Path
 from servers.supervisor import process_tree
 
 REPO = Path(__file__).resolve().parents[2]
+OUR_NAMES = {"krt-supervisor", "krt-keeper", "krt-zygote"}
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -37,23 +39,63 @@ class ServerProcess:
         (pid,) = process_tree.children_of(self.pid)
         return pid
 
+    def was_warm(self, run_uid: str) -> bool:
+        """Whether a child that was held ready became this Run, in the supervisor's own words. For servers with -v, once it has started."""
+        with self.log.open() as log:
+            starts = [line for line in map(json.loads, filter(_is_record, log)) if line["message"] == "started"]
+        *_, last = [line for line in starts if line["run_uid"] == run_uid]
+        return bool(last["warm"])
+
     def kill_supervisor(self) -> None:
         os.kill(self.supervisor_pid, signal.SIGKILL)
 
     def run_pids(self) -> list[int]:
-        """All that runs under keepers, or was left behind by one; keepers, which end a moment later, and zombies not counted."""
+        """All that runs under keepers, or was left behind by one; keepers, what they hold ready, and zombies not counted."""
         below = process_tree.descendants_of([self.supervisor_pid])
-        return [pid for pid in below if is_alive(pid) and not _is_keeper(pid)]
+        return [pid for pid in below if is_alive(pid) and not is_ours(pid)]
+
+    def held_pids(self) -> list[int]:
+        """The children that wait for a Run."""
+        below = process_tree.descendants_of([self.supervisor_pid])
+        return [pid for pid in below if is_alive(pid) and is_ours(pid) and name_of(pid) not in OUR_NAMES]
+
+    def until_held(self, count: int) -> list[int]:
+        """Once there are exactly that many, and the supervisor has their order pipes."""
+
+        def are_held() -> bool:
+            # One is the supervisor's own, of its wake-up pipe.
+            return len(self.held_pids()) == count and _writable_pipes(self.supervisor_pid) == count + 1
+
+        assert wait_until(are_held, seconds=20), self.held_pids()
+        return self.held_pids()
+
+    def all_pids(self) -> list[int]:
+        """The server itself and everything below it."""
+        return [self.pid, *process_tree.descendants_of([self.pid])]
+
+    def pid_of(self, name: str) -> int:
+        """The one process of that name below the supervisor."""
+        (pid,) = [pid for pid in process_tree.descendants_of([self.supervisor_pid]) if name_of(pid) == name]
+        return pid
+
+
+def server_command(kind: str, *, work_dir: Path, flags: tuple[str, ...] = (), interpreter: str = sys.executable) -> list[str]:
+    return [interpreter, "-m", f"servers.{kind}", "--port", "0", "--work-dir", str(work_dir), *flags]
+
+
+def server_environment(env: dict[str, str] | None = None) -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "PYTHONPATH": f"{REPO}:{REPO / 'proto'}", **(env or {})}
 
 
 @contextlib.contextmanager
-def running_server(kind: str, *, work_dir: Path, env: dict[str, str] | None = None, flags: tuple[str, ...] = ()) -> Iterator[ServerProcess]:
+def running_server(
+    kind: str, *, work_dir: Path, env: dict[str, str] | None = None, flags: tuple[str, ...] = (), interpreter: str = sys.executable
+) -> Iterator[ServerProcess]:
     """`kind` is bash or python. Ended by force, whatever the test did to it."""
     log = work_dir / "server.log"
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": f"{REPO}:{REPO / 'proto'}", **(env or {})}
-    command = [sys.executable, "-m", f"servers.{kind}", "--port", "0", "--work-dir", str(work_dir), *flags]
+    command = server_command(kind, work_dir=work_dir, flags=flags, interpreter=interpreter)
     with log.open("w") as stderr:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=server_environment(env))
     try:
         yield ServerProcess(process, port=_read_port(process, log=log), work_dir=work_dir, log=log)
     finally:
@@ -79,12 +121,40 @@ def _end(process: subprocess.Popen[str]) -> None:
     wait_until(lambda: not any(map(is_alive, tree)), seconds=3)
 
 
-def _is_keeper(pid: int) -> bool:
+def _writable_pipes(pid: int) -> int:
+    count = 0
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/{pid}/fd/{fd}").startswith("pipe:") and os.lstat(f"/proc/{pid}/fd/{fd}").st_mode & stat.S_IWUSR:
+                count += 1
+    return count
+
+
+def _is_record(line: str) -> bool:
+    return line.startswith("{")
+
+
+def is_ours(pid: int) -> bool:
+    """Whether it belongs to the server, not to a Run: by its name, or, for a child that is held ready, by where it waits."""
     try:
-        with open(f"/proc/{pid}/comm") as file:
-            return file.read().strip() in {"krt-keeper", "krt-supervisor"}
+        return name_of(pid) in OUR_NAMES or os.readlink(f"/proc/{pid}/cwd") == "/proc"
     except OSError:
-        return False
+        # About to be gone: it has no working directory any more.
+        return True
+
+
+def describe(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/cmdline") as cmdline, open(f"/proc/{pid}/stat") as stat:
+            return f"{stat.read().partition(')')[0]}) {cmdline.read()[:200]!r} in {os.readlink(f'/proc/{pid}/cwd')}"
+    except OSError as error:
+        return f"{pid}: {error.strerror}"
+
+
+def name_of(pid: int) -> str:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/comm") as file:
+        return file.read().strip()
+    return ""
 
 
 def is_alive(pid: int) -> bool:

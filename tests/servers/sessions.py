@@ -128,15 +128,17 @@ def _take_output(heard: Heard, output: stream_pb2.Output) -> None:
 
 
 @asynccontextmanager
-async def open_session(port: int, *, name: str = "test", options: tuple[tuple[str, int], ...] = ()) -> AsyncIterator[Session]:
+async def open_session(
+    port: int, *, name: str = "test", slots: int = 0, options: tuple[tuple[str, int], ...] = ()
+) -> AsyncIterator[Session]:
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.use_local_subchannel_pool", 1), *options]) as channel:
-        yield await join(channel, name=name)
+        yield await join(channel, name=name, slots=slots)
 
 
-async def join(channel: grpc.aio.Channel, *, name: str = "test") -> Session:
+async def join(channel: grpc.aio.Channel, *, name: str = "test", slots: int = 0) -> Session:
     call = stream_pb2_grpc.RuntimeStreamStub(channel).Session()
     async with asyncio.timeout(DEADLINE_SECONDS):
-        await call.write(stream_pb2.SessionRequest(hello=stream_pb2.Hello(session=name)))
+        await call.write(stream_pb2.SessionRequest(hello=stream_pb2.Hello(session=name, slots=slots)))
         response = await call.read()
     assert response is not grpc.aio.EOF, await call.code()
     assert response.WhichOneof("event") == "welcome"

@@ -59,7 +59,7 @@ async def test_env_that_no_process_can_have_is_not_started_and_named(session: Se
 
 async def test_a_process_starts_clean(session: Session) -> None:
     script = r"""
-        echo "$(umask)"; readlink /proc/self/fd/0; ls /proc/$$/fd | tr '\n' ' '; echo
+        echo "$(umask)"; readlink /proc/self/fd/0; ls /proc/$$/fd > fds; tr '\n' ' ' < fds; echo
         grep -E '^Sig(Blk|Ign)' /proc/self/status; trap; [ "$(ps -o sid= -p $$ | tr -d ' ')" = $$ ] && echo leader
     """
     lines = (await session.run(script)).stdout.decode().splitlines()

@@ -60,10 +60,10 @@ async def serving(script: Script | None, port: int) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def connected(port: int) -> AsyncIterator[tuple[Session, Heard]]:
+async def connected(port: int, *, slots: int = 0) -> AsyncIterator[tuple[Session, Heard]]:
     heard = Heard()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=CHANNEL_OPTIONS) as channel:
-        session = Session(channel, listener=heard)
+        session = Session(channel, listener=heard, slots=slots)
         task = asyncio.create_task(session.run())
         try:
             yield session, heard
@@ -100,6 +100,19 @@ async def test_hello_comes_first_and_frames_go_both_ways(port: int) -> None:
         assert session.is_standing
         session.send(frames.forget("a", 0))
         assert await heard.next() == "forgotten"
+
+
+async def test_hello_says_how_many_runs_there_will_be_at_a_time(port: int) -> None:
+    hellos: asyncio.Queue[stream_pb2.Hello] = asyncio.Queue()
+
+    async def take_hello(requests: Any, context: Any) -> None:
+        async for request in requests:
+            hellos.put_nowait(request.hello)
+            return
+
+    async with serving(take_hello, port), connected(port, slots=64):
+        async with asyncio.timeout(10):
+            assert (await hellos.get()).slots == 64
 
 
 async def test_a_session_that_ends_is_told_and_a_new_one_begins(port: int) -> None:

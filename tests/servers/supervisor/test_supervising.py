@@ -10,85 +10,19 @@ import random
 import select
 import socket
 import struct
-import subprocess
-import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from servers.supervisor import process_tree, wire
-from servers.supervisor.channel import Channel, OutputFds
-from tests.servers.processes import REPO, is_alive, rss_bytes, wait_until, wait_until_gone
+from tests.servers.processes import is_alive, rss_bytes, wait_until, wait_until_gone
+from tests.servers.supervisor.harness import DEADLINE_SECONDS, Harness, read_all
 
-BOOTSTRAP = "import sys; sys.path.append(sys.argv[1]); from servers.supervisor.__main__ import main; main(int(sys.argv[2]))"
-DEADLINE_SECONDS = 10.0
 tickets = itertools.count(1000)
-
-
-class Harness:
-    """The server's end of the socket, blocking."""
-
-    def __init__(self, sock: socket.socket, *, pid: int) -> None:
-        self.socket = sock
-        self.pid = pid
-        self.channel = Channel(sock, takes_fds=True)
-        self._heard: list[dict[str, Any]] = []
-
-    def start(self, ticket: int, script: str, **fields: Any) -> None:
-        order = {"op": "start", "id": ticket, "executable": "/bin/bash", "argv": ["bash", "-c", script], "env": {}, "cwd": "/"}
-        self.channel.send({**order, **fields})
-
-    def stop(self, ticket: Any, *, grace_seconds: Any = 0) -> None:
-        self.channel.send({"op": "stop", "id": ticket, "grace_seconds": grace_seconds})
-
-    def hear(self) -> dict[str, Any]:
-        while not self._heard:
-            assert self._wait(), "the supervisor says nothing"
-            self._heard += [wire.decode(payload) for payload in self.channel.receive()]
-            assert self._heard or not self.channel.is_closed, "the supervisor is gone"
-        return self._heard.pop(0)
-
-    def hear_started(self) -> tuple[dict[str, Any], OutputFds]:
-        message = self.hear()
-        assert message["op"] == "started", message
-        fds = self.channel.take_fds()
-        assert fds is not None
-        return message, fds
-
-    def is_ended(self) -> bool:
-        while not self.channel.is_closed:
-            assert self._wait(), "the supervisor still lives"
-            self.channel.receive()
-        return True
-
-    def _wait(self) -> bool:
-        return bool(select.select([self.socket], [], [], DEADLINE_SECONDS)[0])
-
-
-@pytest.fixture
-def supervisor() -> Iterator[Harness]:
-    ours, theirs = socket.socketpair()
-    command = [sys.executable, "-I", "-S", "-c", BOOTSTRAP, str(REPO), str(theirs.fileno())]
-    with theirs:
-        process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
-    harness = Harness(ours, pid=process.pid)
-    yield harness
-    harness.channel.close()
-    process.wait(timeout=DEADLINE_SECONDS)
 
 
 def open_fds(supervisor: Harness) -> list[str]:
     return sorted(os.listdir(f"/proc/{supervisor.pid}/fd"))
-
-
-def read_all(fds: OutputFds) -> tuple[bytes, bytes]:
-    contents = []
-    for fd in fds:
-        os.set_blocking(fd, True)
-        with open(fd, "rb") as pipe:
-            contents.append(pipe.read())
-    return contents[0], contents[1]
 
 
 def test_a_start_is_started_and_ended_with_status_usage_and_output(supervisor: Harness) -> None:
@@ -240,7 +174,7 @@ def test_a_server_that_never_reads_is_not_listened_to_and_then_misses_nothing(su
     # More answers than the socket holds: the supervisor stops taking orders, so sending stops too.
     sent = 0
     supervisor.socket.setblocking(False)
-    while select.select([], [supervisor.socket], [], 0.2)[1]:
+    while select.select([], [supervisor.socket], [], 1)[1]:
         with contextlib.suppress(BlockingIOError):
             sent += supervisor.socket.send((frame * 100)[sent % len(frame) :])
     assert sent > 100_000

@@ -52,10 +52,12 @@ class SessionRequest(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., execute: _Optional[_Union[Execute, _Mapping]] = ..., cancel: _Optional[_Union[Cancel, _Mapping]] = ..., forget: _Optional[_Union[Forget, _Mapping]] = ..., attach: _Optional[_Union[Attach, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("session",)
+    __slots__ = ("session", "slots")
     SESSION_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
     session: str
-    def __init__(self, session: _Optional[str] = ...) -> None: ...
+    slots: int
+    def __init__(self, session: _Optional[str] = ..., slots: _Optional[int] = ...) -> None: ...
 
 class Execute(_message.Message):
     __slots__ = ("key", "args", "env", "working_dir", "entrypoint", "handler")
