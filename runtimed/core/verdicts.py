@@ -15,6 +15,10 @@ MAX_MESSAGE_BYTES: Final = 1024
 
 _PREPARE_PREFIXES = ("mkdir:", "git clone:", "git checkout:", "write inline:")
 _NOTHING_TO_RUN = "no args or script provided"
+_TIMEOUT = "timeout"
+"""Exactly this: how a unary server says that it kept the time itself."""
+EXECUTE_REFUSED_PREFIX: Final = "execute refused: "
+"""Begins the message of what a unary server did not take (reason RuntimeExecute)."""
 
 
 def classify_exit(exit_: Exit) -> tuple[str, str]:
@@ -33,6 +37,10 @@ def classify_exit(exit_: Exit) -> tuple[str, str]:
 
 def _classify_not_started(exit_: Exit) -> tuple[str, str]:
     text = exit_.error_message or "the execution could not be started"
+    if text.startswith(EXECUTE_REFUSED_PREFIX):
+        return Reason.RUNTIME_EXECUTE, cut_message(text)
+    if text == _TIMEOUT:
+        return Reason.TIMEOUT, text
     is_preparation = text == _NOTHING_TO_RUN or text.startswith(_PREPARE_PREFIXES)
     return Reason.PREPARE_SOURCE if is_preparation else Reason.RUNTIME_ERROR, cut_message(text)
 
