@@ -20,28 +20,42 @@ from krtpb.executor.v1.runtime_pb2_grpc import RuntimeServicer, add_RuntimeServi
 OUTPUT_LIMIT_BYTES = 1 << 20
 TRUNCATION_MARKER = "\n[output truncated]\n"
 GRACE_SECONDS = 2.0
+LINGER_SECONDS = 2.0
 PENDING, RUNNING = messages.EXECUTION_STATE_PENDING, messages.EXECUTION_STATE_RUNNING
 SUCCEEDED, FAILED = messages.EXECUTION_STATE_SUCCEEDED, messages.EXECUTION_STATE_FAILED
 Context = grpc.aio.ServicerContext
 
 
-class Output:
-    """The first MiB of a stream; the rest is read and dropped, so that a flood neither blocks its writer nor fills our memory."""
+class Output(asyncio.Protocol):
+    """The first MiB of a stream; the rest is read and dropped, so that a flood neither blocks its writer nor fills our memory.
+
+    The pipe is ours and not asyncio's, which would take the process for running as long as somebody holds it open.
+    """
 
     def __init__(self) -> None:
         self.kept = bytearray()
         self.is_truncated = False
+        self.closed = asyncio.Event()
 
-    async def collect(self, reader: asyncio.StreamReader) -> None:
-        while data := await reader.read(1 << 16):
-            room = OUTPUT_LIMIT_BYTES - len(self.kept)
-            self.kept += data[:room]
-            self.is_truncated |= len(data) > room
+    async def open(self) -> tuple[int, asyncio.BaseTransport]:
+        """The end to write to, and what reads the other."""
+        read_fd, write_fd = os.pipe()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: self, os.fdopen(read_fd, "rb", buffering=0))
+        return write_fd, transport
+
+    def data_received(self, data: bytes) -> None:
+        room = OUTPUT_LIMIT_BYTES - len(self.kept)
+        self.kept += data[:room]
+        self.is_truncated |= len(data) > room
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed.set()
 
     def text(self) -> str:
-        """Valid UTF-8 whatever was written: a protobuf string must be, or the whole answer fails."""
-        text = self.kept.decode("utf-8", "replace").encode()[:OUTPUT_LIMIT_BYTES].decode("utf-8", "ignore")
-        return text + TRUNCATION_MARKER if self.is_truncated else text
+        """Valid UTF-8 whatever was written: a protobuf string must be, or the whole answer fails. Replacing makes it longer."""
+        data = self.kept.decode("utf-8", "replace").encode()
+        text = data[:OUTPUT_LIMIT_BYTES].decode("utf-8", "ignore")
+        return text + TRUNCATION_MARKER if self.is_truncated or len(data) > OUTPUT_LIMIT_BYTES else text
 
 
 class Execution:
@@ -53,41 +67,44 @@ class Execution:
         self.why_stopped = ""
         self.process: asyncio.subprocess.Process | None = None
         self.task: asyncio.Task[None] | None = None
+        self.cancelling: asyncio.Task[None] | None = None
 
     @property
     def has_ended(self) -> bool:
         return self.state in (SUCCEEDED, FAILED)
 
     async def run(self, command: list[str], *, directory: str, env: dict[str, str], timeout_seconds: float | None) -> None:
+        (out, out_reader), (err, err_reader) = await self.stdout.open(), await self.stderr.open()
         try:
             self.process = await asyncio.create_subprocess_exec(
-                *command,
-                cwd=directory,
-                env=env,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                start_new_session=True,
+                *command, cwd=directory, env=env, stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
             )
         except OSError as error:
-            self._end(FAILED, 0, f"cannot start {command[0]}: {error.strerror}")
-            return
-        self.state = RUNNING
-        await self._attend(self.process, timeout_seconds=timeout_seconds)
+            self.fail(f"cannot start {command[0]}: {error.strerror}")
+        finally:
+            os.close(out)
+            os.close(err)
+        if self.process is not None:
+            await self._attend(self.process, timeout_seconds=timeout_seconds)
+        out_reader.close()
+        err_reader.close()
+
+    def fail(self, error_message: str) -> None:
+        """Nothing was started."""
+        self._end(FAILED, 0, error_message)
 
     async def _attend(self, process: asyncio.subprocess.Process, *, timeout_seconds: float | None) -> None:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        readers = [asyncio.create_task(self.stdout.collect(process.stdout)), asyncio.create_task(self.stderr.collect(process.stderr))]
+        self.state = RUNNING
+        if self.why_stopped:  # a Cancel came before there was a process
+            self._signal(signal.SIGKILL)
         try:
             await asyncio.wait_for(process.wait(), timeout_seconds)
         except TimeoutError:
             await self.stop("timeout")
         # The end of the main process is the end: what it left behind neither lives on nor holds the pipes open.
         self._signal(signal.SIGKILL)
-        _, late = await asyncio.wait(readers, timeout=1)
-        for reader in late:
-            reader.cancel()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.gather(self.stdout.closed.wait(), self.stderr.closed.wait()), 1)
         code = await process.wait()
         if self.why_stopped:
             self._end(FAILED, -1, self.why_stopped)
@@ -139,23 +156,31 @@ class ShellRuntime(RuntimeServicer):
             await context.abort(grpc.StatusCode.ALREADY_EXISTS, f"execution {request.id} is known: forget it first")
         execution = self._executions[request.id] = Execution(request.id)
         directory = Path(request.working_dir or self._work_dir / request.id)
-        directory.mkdir(parents=True, exist_ok=True)
+        self._start(execution, request, directory)
+        return messages.ExecuteResponse(id=request.id)
+
+    def _start(self, execution: Execution, request: messages.ExecuteRequest, directory: Path) -> None:
+        """A script in the working directory if there is one, else the first argument is the script."""
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            execution.fail(f"mkdir: {error.strerror}")
+            return
         script = directory / (request.entrypoint or "script")
         if script.is_file():
             command = ["sh", str(script), *request.args]
         elif request.args:
             command = ["sh", "-c", request.args[0], "sh", *request.args[1:]]
         else:
-            execution._end(FAILED, 0, "no args or script provided")
-            return messages.ExecuteResponse(id=request.id)
+            execution.fail("no args or script provided")
+            return
         running = execution.run(
             command,
             directory=str(directory),
-            env={"PATH": os.environ["PATH"], **request.env},
+            env={"PATH": os.environ["PATH"], **request.env},  # nothing else of ours
             timeout_seconds=request.timeout_seconds if request.timeout_seconds > 0 else None,
         )
         execution.task = asyncio.create_task(running)
-        return messages.ExecuteResponse(id=request.id)
 
     async def Status(self, request: messages.StatusRequest, context: Context) -> messages.StatusResponse:  # noqa: N802
         return (await self._find(request.id, context)).status()
@@ -166,7 +191,9 @@ class ShellRuntime(RuntimeServicer):
     async def Cancel(self, request: messages.CancelRequest, context: Context) -> messages.CancelResponse:  # noqa: N802
         """Answers when the processes are gone; the entry goes with them. Goes on when the caller hangs up."""
         execution = await self._find(request.id, context)
-        await asyncio.shield(asyncio.create_task(self._cancel(execution)))
+        if execution.cancelling is None:
+            execution.cancelling = asyncio.create_task(self._cancel(execution))
+        await asyncio.shield(execution.cancelling)
         return messages.CancelResponse()
 
     async def _cancel(self, execution: Execution) -> None:
@@ -192,9 +219,15 @@ class ShellRuntime(RuntimeServicer):
             raise AssertionError("abort raises")
         return execution
 
+    async def finish(self) -> None:
+        """Until nothing runs, and then a moment, for the results to be fetched."""
+        while running := [execution.task for execution in self._executions.values() if execution.task and not execution.has_ended]:
+            await asyncio.wait(running)
+        if self._executions:
+            await asyncio.sleep(LINGER_SECONDS)
+
     async def stop(self) -> None:
-        for execution in list(self._executions.values()):
-            await self._cancel(execution)
+        await asyncio.gather(*map(self._cancel, list(self._executions.values())))
 
 
 async def serve(arguments: argparse.Namespace) -> None:
@@ -204,12 +237,23 @@ async def serve(arguments: argparse.Namespace) -> None:
     port = server.add_insecure_port(f"{arguments.host}:{arguments.port}")
     await server.start()
     print(f'{{"message": "serving", "port": {port}}}', flush=True)
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    await stopping.wait()
+    # When a Pod is deleted, runtimed and we get SIGTERM at once. It lets its Runs finish, so we have to outlive them.
+    finishing, interrupted = asyncio.Event(), asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, finishing.set)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted.set)
+    ends = [asyncio.create_task(_finish(runtime, finishing)), asyncio.create_task(_wait(interrupted))]
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     await runtime.stop()
     await server.stop(grace=None)
+
+
+async def _finish(runtime: ShellRuntime, finishing: asyncio.Event) -> None:
+    await finishing.wait()
+    await runtime.finish()
+
+
+async def _wait(interrupted: asyncio.Event) -> None:
+    await interrupted.wait()
 
 
 def main() -> None:

@@ -34,7 +34,6 @@ from runtimed.shell.actors import Actors
 from runtimed.shell.own_pod import read_if_deleted, read_own_pod
 from runtimed.shell.session import CHANNEL_OPTIONS, Session
 from runtimed.shell.slots import Slots
-from runtimed.shell.unary.calls import EXECUTE_SECONDS
 from runtimed.shell.writes import StatusWriter
 
 logger = logging.getLogger(__name__)
@@ -199,11 +198,11 @@ class Daemon:
 
 
 def _remember(left: Remains, *, session: Session, node_boot_id: str) -> None:
-    """For a Runtime Server that knows no attempts: what our predecessor may have sent it, and until when that may arrive."""
+    """For a Runtime Server that knows no attempts: what our predecessor may have sent it."""
     ended = {outcome.attempt for outcome in left.outcomes if outcome.exit_code is not None}
     for marker in left.markers:
-        if marker.node_boot_id == node_boot_id and marker.attempt not in ended:
-            session.remember(marker.run_uid, marker.attempt, doubtful_until=marker.made.monotonic + EXECUTE_SECONDS)
+        if marker.node_boot_id == node_boot_id:
+            session.remember(marker.run_uid, marker.attempt, has_arrived=marker.attempt in ended)
 
 
 async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:

@@ -18,6 +18,7 @@ from krtpb.executor.v1 import stream_pb2, stream_pb2_grpc
 from k8s.api.errors import PlatformError
 from runtimed.shell import frames
 from runtimed.shell.listener import Listener
+from runtimed.shell.unary.calls import EXECUTE_SECONDS
 from runtimed.shell.unary.session import UnarySession
 
 logger = logging.getLogger(__name__)
@@ -50,12 +51,12 @@ class ProtocolError(Exception):
 
 
 class Session:
-    """`run` for ever; `send` at any time."""
+    """`run` for ever; `send` at any time. `execute_seconds` is the contract's, but for tests."""
 
-    def __init__(self, channel: grpc.aio.Channel, *, listener: Listener) -> None:
+    def __init__(self, channel: grpc.aio.Channel, *, listener: Listener, execute_seconds: float = EXECUTE_SECONDS) -> None:
         self._stub = stream_pb2_grpc.RuntimeStreamStub(channel)
         self._listener = listener
-        self._unary = UnarySession(channel, listener=listener)
+        self._unary = UnarySession(channel, listener=listener, execute_seconds=execute_seconds)
         self._is_unary = False
         self._outgoing: asyncio.Queue[stream_pb2.SessionRequest] | None = None
         self._failures = 0
@@ -64,12 +65,12 @@ class Session:
     def is_standing(self) -> bool:
         return self._outgoing is not None or self._unary.is_standing
 
-    def remember(self, run_uid: str, attempt: int, *, doubtful_until: float) -> None:
-        """An earlier process of this Pod meant to execute it, and its Execute may arrive until then (monotonic seconds).
+    def remember(self, run_uid: str, attempt: int, *, has_arrived: bool) -> None:
+        """What an earlier process of this Pod meant to execute; `has_arrived` if the server is known to have begun it.
 
         Only the unary protocol needs to know: a server with the stream names attempts itself, and drops what is late.
         """
-        self._unary.remember(run_uid, attempt, doubtful_until=doubtful_until)
+        self._unary.remember(run_uid, attempt, has_arrived=has_arrived)
 
     async def check(self) -> None:
         """For readiness. Raises NotConnected."""

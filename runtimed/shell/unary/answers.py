@@ -99,8 +99,8 @@ def exited(status: runtime_pb2.StatusResponse, *, key: stream_pb2.AttemptKey, un
 
 
 def cancelled(key: stream_pb2.AttemptKey, *, unix_micros: int) -> stream_pb2.SessionResponse:
-    """Cancel takes the entry with it: what it returned is not known."""
-    return _exited(key, reason=stream_pb2.EXIT_REASON_CANCELLED, error_message=CANCELLED_TEXT, exited_unix_micros=unix_micros)
+    """By our Cancel. It took the entry with it, so what the process returned is not known: LOST has no exit code to show."""
+    return _exited(key, reason=stream_pb2.EXIT_REASON_LOST, error_message=CANCELLED_TEXT, exited_unix_micros=unix_micros)
 
 
 def lost(key: stream_pb2.AttemptKey, *, unix_micros: int) -> stream_pb2.SessionResponse:
@@ -124,7 +124,7 @@ def request_of(execute: stream_pb2.Execute) -> runtime_pb2.ExecuteRequest:
 
 
 def _ended_how(status: runtime_pb2.StatusResponse) -> tuple[stream_pb2.ExitReason, int, int]:
-    """Reason, exit code, signal. Without a code that a process could have left, the text says what there is to say."""
+    """Reason, exit code, signal. Without a code that a process could have left, the text and the code say what there is to say."""
     code = status.exit_code
     if status.state == runtime_pb2.EXECUTION_STATE_SUCCEEDED:
         return stream_pb2.EXIT_REASON_EXITED, 0, 0
@@ -133,7 +133,7 @@ def _ended_how(status: runtime_pb2.StatusResponse) -> tuple[stream_pb2.ExitReaso
         return stream_pb2.EXIT_REASON_EXITED, 128 + number, number
     if code > 0:
         return stream_pb2.EXIT_REASON_EXITED, code, 0
-    return stream_pb2.EXIT_REASON_NOT_STARTED, 0, 0
+    return stream_pb2.EXIT_REASON_NOT_STARTED, code, 0
 
 
 def _signal_of(code: int, text: str) -> int:

@@ -15,21 +15,13 @@ CANCEL_SECONDS: Final = 5.0
 FORGET_SECONDS: Final = 5.0
 HEALTH_SECONDS: Final = 2.0
 
-_UNANSWERED: Final = frozenset({grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED})
-"""The request may have arrived, or may still arrive. UNAVAILABLE is another matter: it ends the session."""
+_UNANSWERED: Final = frozenset({grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE})
+"""Of Execute: the request may have arrived, or may still arrive."""
 _FORGOTTEN: Final = frozenset({grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNIMPLEMENTED})
 
 
-class ConnectionLost(Exception):
-    """Nothing is known of the server until it has been asked for what it holds."""
-
-
 class Unanswered(Exception):
-    """It failed, and may have happened. `code` is gRPC's."""
-
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
-        self.code = code
+    """It failed, and may have happened."""
 
 
 class Refused(Exception):
@@ -37,49 +29,49 @@ class Refused(Exception):
 
 
 class Calls:
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    """`execute_seconds` is the contract's, but for tests."""
+
+    def __init__(self, channel: grpc.aio.Channel, *, execute_seconds: float = EXECUTE_SECONDS) -> None:
         self._stub = runtime_pb2_grpc.RuntimeStub(channel)
+        self.execute_seconds = execute_seconds
 
     async def execute(self, request: runtime_pb2.ExecuteRequest) -> None:
-        """Raises Refused, Unanswered or ConnectionLost."""
+        """Raises Refused or Unanswered."""
         try:
-            await self._stub.Execute(request, timeout=EXECUTE_SECONDS)
+            await self._stub.Execute(request, timeout=self.execute_seconds)
         except grpc.aio.AioRpcError as error:
-            code = _code_of(error)
-            if code in _UNANSWERED:
-                raise Unanswered(code.name) from error
-            raise Refused(f"{code.name}: {(error.details() or '')[:256]}") from error
+            kind = Unanswered if error.code() in _UNANSWERED else Refused
+            raise kind(_describe(error)) from error
 
     async def status(self, run_uid: str) -> runtime_pb2.StatusResponse | None:
-        """None: it knows no such execution. Raises Unanswered or ConnectionLost."""
+        """None: it knows no such execution. Raises Unanswered."""
         try:
             answer: runtime_pb2.StatusResponse = await self._stub.Status(runtime_pb2.StatusRequest(id=run_uid), timeout=STATUS_SECONDS)
         except grpc.aio.AioRpcError as error:
-            code = _code_of(error)
-            if code is grpc.StatusCode.NOT_FOUND:
+            if error.code() is grpc.StatusCode.NOT_FOUND:
                 return None
-            raise Unanswered(code.name) from error
+            raise Unanswered(_describe(error)) from error
         return answer
 
     async def cancel(self, run_uid: str) -> None:
-        """Whatever it answers: Status tells whether it helped. Raises ConnectionLost."""
+        """Whatever it answers: Status tells whether it helped."""
         try:
             await self._stub.Cancel(runtime_pb2.CancelRequest(id=run_uid), timeout=CANCEL_SECONDS)
-        except grpc.aio.AioRpcError as error:
-            _code_of(error)
+        except grpc.aio.AioRpcError:
+            return
 
     async def forget(self, run_uid: str) -> bool:
-        """Whether there is nothing to forget any more, or never will be. Raises ConnectionLost."""
+        """Whether there is nothing to forget any more, or never will be."""
         try:
             await self._stub.Forget(runtime_pb2.ForgetRequest(id=run_uid), timeout=FORGET_SECONDS)
         except grpc.aio.AioRpcError as error:
-            return _code_of(error) in _FORGOTTEN
+            return error.code() in _FORGOTTEN
         return True
 
     async def list_run_uids(self) -> list[str]:
         """Everything that the server retains. Waits for it to listen; raises AioRpcError."""
         answer = await self._stub.List(runtime_pb2.ListRequest(), timeout=LIST_SECONDS, wait_for_ready=True)
-        return [entry.id for entry in answer.entries]
+        return [entry.id for entry in answer.entries if entry.id]
 
     async def health(self) -> runtime_pb2.HealthResponse:
         """Raises AioRpcError."""
@@ -87,9 +79,5 @@ class Calls:
         return answer
 
 
-def _code_of(error: grpc.aio.AioRpcError) -> grpc.StatusCode:
-    """Raises ConnectionLost for the one code that says so."""
-    code: grpc.StatusCode = error.code()
-    if code is grpc.StatusCode.UNAVAILABLE:
-        raise ConnectionLost from error
-    return code
+def _describe(error: grpc.aio.AioRpcError) -> str:
+    return f"{error.code().name}: {(error.details() or 'no details')[:256]}"
