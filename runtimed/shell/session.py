@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 MAX_QUEUED_FRAMES: Final = 4096
 """A Run sends about four. More means that the server does not read: a new session begins from what it holds."""
+GREETINGS: Final = 20
+"""One in 30 is lost with a server that has no stream, and others have seen half of them lost."""
 FIRST_PAUSE_SECONDS: Final = 0.05
 MAX_PAUSE_SECONDS: Final = 2.0
 
@@ -132,10 +134,9 @@ class Session:
 
     async def _hold(self) -> None:
         """One session, from Hello until it ends."""
-        call = self._stub.Session(wait_for_ready=True)
+        call = await self._greet()
         writer: asyncio.Task[None] | None = None
         try:
-            await call.write(frames.hello(secrets.token_hex(4)))
             boot_id, held = await self._welcomed(call)
             self._failures = 0
             self._note_unary(is_unary=False)
@@ -153,6 +154,26 @@ class Session:
                     await writer
                 self._listener.on_lost()
             call.cancel()
+
+    async def _greet(self) -> Any:
+        """A call that has taken Hello.
+
+        A write that fails because the server has ended the call already loses what it ended it with (grpc/grpc#36066), and that may be
+        UNIMPLEMENTED: so again at once, until it is seen.
+        """
+        for greetings_left in reversed(range(GREETINGS)):
+            call = self._stub.Session(wait_for_ready=True)
+            try:
+                await call.write(frames.hello(secrets.token_hex(4)))
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.INTERNAL or not greetings_left:
+                    raise
+            except asyncio.CancelledError:
+                call.cancel()
+                raise
+            else:
+                return call
+        raise AssertionError("the last greeting is returned or raises")
 
     async def _welcomed(self, call: Any) -> tuple[str, frames.HeldRuns]:
         response = await call.read()
