@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from typing import Any
@@ -158,7 +159,9 @@ async def test_what_the_server_holds_of_an_unknown_run_is_killed_at_start(cluste
         await cluster.wait_until(lambda: len(workload.pids) == 1)
         rig.start_runtimed()
         await cluster.wait_until(lambda: not is_alive(workload.pids[0]))
-        assert list((await stub.List(runtime_pb2.ListRequest())).entries) == []
+        async with asyncio.timeout(10):
+            while (await stub.List(runtime_pb2.ListRequest())).entries:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
     assert "nobody" not in {line.get("run_uid") for line in rig.log_lines()}
 
 
