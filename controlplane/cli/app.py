@@ -22,6 +22,7 @@ _COMMANDS = {
     "delete": ("controlplane.cli.runs:delete", "Delete Runs; what is running is stopped."),
     "wait": ("controlplane.cli.wait:wait", "Wait for Runs to end; exit with a Run's own exit code."),
     "runtime": ("controlplane.cli.runtimes:runtime", "Show Runtimes."),
+    "conformance": ("controlplane.cli.conformance.command:conformance", "Check a Runtime Server of your own against the contract."),
     "local": ("controlplane.local.cli:local", "The whole system on this machine, without Kubernetes."),
     "completion": ("controlplane.cli.completion:completion", "Print the completion script of a shell."),
     "version": ("controlplane.cli.version:version", "Print the version."),

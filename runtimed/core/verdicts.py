@@ -15,6 +15,10 @@ MAX_MESSAGE_BYTES: Final = 1024
 
 _PREPARE_PREFIXES = ("mkdir:", "git clone:", "git checkout:", "write inline:")
 _NOTHING_TO_RUN = "no args or script provided"
+_TIMEOUT = ("timeout", -1)
+"""Exactly these: how a unary server says that it kept the time itself."""
+EXECUTE_FAILED_PREFIX: Final = "runtime Execute: "
+"""Begins the message of what a unary server did not take (reason RuntimeExecute)."""
 
 
 def classify_exit(exit_: Exit) -> tuple[str, str]:
@@ -27,14 +31,25 @@ def classify_exit(exit_: Exit) -> tuple[str, str]:
             return Reason.EXECUTION_LOST, "the execution was cancelled at the Runtime Server by somebody else"
         case ExitReason.NOT_STARTED:
             return _classify_not_started(exit_)
+        case ExitReason.EXITED if _is_preparation(exit_.error_message):
+            return Reason.PREPARE_SOURCE, cut_message(exit_.error_message)
         case ExitReason.EXITED:
             return Reason.RUNTIME_ERROR, failure_message(exit_)
 
 
 def _classify_not_started(exit_: Exit) -> tuple[str, str]:
-    text = exit_.error_message or "the execution could not be started"
-    is_preparation = text == _NOTHING_TO_RUN or text.startswith(_PREPARE_PREFIXES)
-    return Reason.PREPARE_SOURCE if is_preparation else Reason.RUNTIME_ERROR, cut_message(text)
+    text = exit_.error_message
+    if text.startswith(EXECUTE_FAILED_PREFIX):
+        return Reason.RUNTIME_EXECUTE, cut_message(text)
+    if (text, exit_.exit_code) == _TIMEOUT:
+        return Reason.TIMEOUT, text
+    if not text:  # of a unary server: it failed without an exit code
+        return Reason.RUNTIME_ERROR, failure_message(exit_)
+    return Reason.PREPARE_SOURCE if _is_preparation(text) else Reason.RUNTIME_ERROR, cut_message(text)
+
+
+def _is_preparation(text: str) -> bool:
+    return text == _NOTHING_TO_RUN or text.startswith(_PREPARE_PREFIXES)
 
 
 def failure_message(exit_: Exit) -> str:

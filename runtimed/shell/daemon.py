@@ -16,7 +16,6 @@ from typing import Any, Final
 import grpc
 from prometheus_client import CollectorRegistry
 
-from k8s.api.errors import PlatformError
 from k8s.api.phases import NOT_TERMINAL_SELECTOR
 from k8s.api.pod import Pod
 from k8s.api.run import Run
@@ -25,7 +24,7 @@ from k8s.manager import Lifecycle, ManagerSettings, StatusServer
 from runtimed.core.facts import Instant
 from runtimed.hooks.heartbeat import Heartbeat
 from runtimed.hooks.metrics import Metrics
-from runtimed.hooks.state_dir import StateDir, read_node_boot_id
+from runtimed.hooks.state_dir import Remains, StateDir, read_node_boot_id
 from runtimed.hooks.status_proxy import serve_status
 from runtimed.hooks.stdout import LineWriter
 from runtimed.hooks.workspace import Workspaces
@@ -45,10 +44,6 @@ END_OF_GRACE_SECONDS: Final = 5.0
 """What is kept of the grace period for killing (2 s), and for the writes that say so."""
 HELD_SECONDS: Final = 0.5
 """How long the goodbye may take when nothing is left to do: a Pod that holds nothing goes within a second."""
-
-
-class NotConnected(PlatformError):
-    """Readiness: no session with the Runtime Server stands."""
 
 
 def read_clock() -> Instant:
@@ -90,7 +85,7 @@ class Daemon:
         actors.on_session = heartbeat.set_ready
         session = Session(channel, listener=actors, slots=self._settings.workers)
         services = self._make_services(client, pod=pod, state_dir=state_dir, session=session, recorder=recorder)
-        checks = {"kubernetes-api": lambda: self._check_api(client, pod), "runtime": lambda: _check_session(session)}
+        checks = {"kubernetes-api": lambda: self._check_api(client, pod), "runtime": session.check}
         async with StatusServer(
             health_bind=self._manager.health_probe_bind_address,
             metrics_bind=self._manager.metrics_bind_address,
@@ -129,7 +124,7 @@ class Daemon:
         self, client: ApiClient, *, pod: PodIdentity, actors: Actors, session: Session, heartbeat: Heartbeat, state_dir: StateDir
     ) -> None:
         tasks = self._lifecycle.tasks
-        tasks.start(self._watch_runs(client, pod=pod, actors=actors, state_dir=state_dir), name="watch Runs")
+        tasks.start(self._watch_runs(client, pod=pod, actors=actors, session=session, state_dir=state_dir), name="watch Runs")
         stopping: asyncio.Future[Any] = asyncio.ensure_future(self._lifecycle.stopping.wait())
         listed: asyncio.Future[Any] = asyncio.ensure_future(self._listed.wait())
         try:
@@ -154,7 +149,7 @@ class Daemon:
             stopping.cancel()
             listed.cancel()
 
-    async def _watch_runs(self, client: ApiClient, *, pod: PodIdentity, actors: Actors, state_dir: StateDir) -> None:
+    async def _watch_runs(self, client: ApiClient, *, pod: PodIdentity, actors: Actors, session: Session, state_dir: StateDir) -> None:
         """Only what is bound to a Pod of our name, and only while it is not over: a finished Run costs nothing here."""
         selector = f"status.assignedPod={pod.name},{NOT_TERMINAL_SELECTOR}"
         async for notice in list_and_watch(client, RUNS, namespace=pod.namespace, field_selector=selector):
@@ -162,16 +157,18 @@ class Daemon:
             if self._listed.is_set():
                 actors.on_changes(changes)
             elif isinstance(notice, Listed):
-                self._begin(actors, pod=pod, state_dir=state_dir)
+                self._begin(actors, pod=pod, session=session, state_dir=state_dir)
                 self._listed.set()
 
-    def _begin(self, actors: Actors, *, pod: PodIdentity, state_dir: StateDir) -> None:
+    def _begin(self, actors: Actors, *, pod: PodIdentity, session: Session, state_dir: StateDir) -> None:
         remains = state_dir.load()
         if state_dir.was_left_by_another_boot:
             assigned = [(run.uid, run.attempt_number) for run in self._cache if run.status.assigned_pod_uid == pod.uid and run.is_active]
             logger.warning("the node has booted: what was assigned counts as lost", extra={"runs": len(assigned)})
             state_dir.count_as_lost(assigned, now=read_clock())
             remains = state_dir.load()
+        for left in remains.values():
+            _remember(left, session=session, node_boot_id=state_dir.node_boot_id)
         if self._is_leaving:
             actors.stop_intake()
         actors.begin(remains)
@@ -200,9 +197,12 @@ class Daemon:
             self._failure.set_exception(error)
 
 
-async def _check_session(session: Session) -> None:
-    if not session.is_standing:
-        raise NotConnected("no session with the Runtime Server stands")
+def _remember(left: Remains, *, session: Session, node_boot_id: str) -> None:
+    """For a Runtime Server that knows no attempts: what our predecessor may have sent it."""
+    ended = {outcome.attempt for outcome in left.outcomes if outcome.exit_code is not None}
+    for marker in left.markers:
+        if marker.node_boot_id == node_boot_id:
+            session.remember(marker.run_uid, marker.attempt, has_arrived=marker.attempt in ended)
 
 
 async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:

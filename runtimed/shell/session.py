@@ -1,5 +1,6 @@
-"""The one stream to the Runtime Server of this Pod: opened again whenever it ends, for ever. Knows nothing of Runs.
+"""The session with the Runtime Server of this Pod: opened again whenever it ends, for ever. Knows nothing of Runs.
 
+It is one stream. A server without it is served through the unary protocol (`unary.session`), which is chosen anew each time.
 What is sent belongs to the session that stands; without one it is dropped, for the next Welcome tells what is still to be sent.
 """
 
@@ -9,17 +10,23 @@ import asyncio
 import logging
 import secrets
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import grpc
 from krtpb.executor.v1 import stream_pb2, stream_pb2_grpc
 
+from k8s.api.errors import PlatformError
 from runtimed.shell import frames
+from runtimed.shell.listener import Listener
+from runtimed.shell.unary.calls import EXECUTE_SECONDS
+from runtimed.shell.unary.session import UnarySession
 
 logger = logging.getLogger(__name__)
 
 MAX_QUEUED_FRAMES: Final = 4096
 """A Run sends about four. More means that the server does not read: a new session begins from what it holds."""
+GREETINGS: Final = 20
+"""One in 30 is lost with a server that has no stream, and others have seen half of them lost."""
 FIRST_PAUSE_SECONDS: Final = 0.05
 MAX_PAUSE_SECONDS: Final = 2.0
 
@@ -32,15 +39,13 @@ CHANNEL_OPTIONS: Final = (
     ("grpc.max_receive_message_length", 16 << 20),
     # The Pod's proxy settings are for user code; the server is in this Pod.
     ("grpc.enable_http_proxy", 0),
+    # Without the stream the connection itself is the session, and may be silent for long: 2^31 - 1 is never.
+    ("grpc.client_idle_timeout_ms", 2**31 - 1),
 )
 
 
-class Listener(Protocol):
-    """Is told synchronously, in the order of the stream."""
-
-    def on_welcome(self, boot_id: str, held: frames.HeldRuns) -> None: ...
-    def on_lost(self) -> None: ...
-    def on_response(self, response: stream_pb2.SessionResponse) -> None: ...
+class NotConnected(PlatformError):
+    """Readiness: no session with the Runtime Server stands, or the server is not well by its own word."""
 
 
 class ProtocolError(Exception):
@@ -48,21 +53,48 @@ class ProtocolError(Exception):
 
 
 class Session:
-    """`run` for ever; `send` at any time."""
+    """`run` for ever; `send` at any time. `execute_seconds` is the contract's, but for tests."""
 
-    def __init__(self, channel: grpc.aio.Channel, *, listener: Listener, slots: int = 0) -> None:
+    def __init__(
+        self, channel: grpc.aio.Channel, *, listener: Listener, slots: int = 0, execute_seconds: float = EXECUTE_SECONDS
+    ) -> None:
         self._stub = stream_pb2_grpc.RuntimeStreamStub(channel)
         self._listener = listener
         self._slots = slots
+        self._unary = UnarySession(channel, listener=listener, execute_seconds=execute_seconds)
+        self._is_unary = False
         self._outgoing: asyncio.Queue[stream_pb2.SessionRequest] | None = None
         self._failures = 0
 
     @property
     def is_standing(self) -> bool:
-        return self._outgoing is not None
+        return self._outgoing is not None or self._unary.is_standing
+
+    def remember(self, run_uid: str, attempt: int, *, has_arrived: bool) -> None:
+        """What an earlier process of this Pod meant to execute; `has_arrived` if the server is known to have begun it.
+
+        Only the unary protocol needs to know: a server with the stream names attempts itself, and drops what is late.
+        """
+        self._unary.remember(run_uid, attempt, has_arrived=has_arrived)
+
+    async def check(self) -> None:
+        """For readiness. Raises NotConnected."""
+        if not self.is_standing:
+            raise NotConnected("no session with the Runtime Server stands")
+        if not self._unary.is_standing:
+            return  # the stream is its own proof
+        try:
+            complaint = await self._unary.check_health()
+        except grpc.aio.AioRpcError as error:
+            raise NotConnected(f"the Runtime Server does not answer Health: {error.code().name}") from error
+        if complaint:
+            raise NotConnected(f"the Runtime Server is not healthy: {complaint[:256]}")
 
     def send(self, frame: stream_pb2.SessionRequest) -> None:
         """In order, within the session that stands; dropped without one."""
+        if self._unary.is_standing:
+            self._unary.send(frame)
+            return
         if self._outgoing is None:
             return
         try:
@@ -75,7 +107,7 @@ class Session:
         """Session after session."""
         while True:
             try:
-                await self._hold()
+                await self._hold_either()
                 logger.info("the Runtime Server ended the session")
             except grpc.aio.AioRpcError as error:
                 self._log_failure(error)
@@ -86,14 +118,31 @@ class Session:
                 await asyncio.sleep(min(FIRST_PAUSE_SECONDS * 2 ** min(self._failures, 10), MAX_PAUSE_SECONDS))
             self._failures += 1
 
+    async def _hold_either(self) -> None:
+        try:
+            await self._hold()
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
+                raise
+            self._note_unary(is_unary=True)
+            await self._unary.hold()
+            # Unlike the stream, it stands as soon as List is answered, which a server may do that answers nothing else.
+            self._failures = 1
+
+    def _note_unary(self, *, is_unary: bool) -> None:
+        """Once, unless it changes."""
+        if is_unary and not self._is_unary:
+            logger.warning("the Runtime Server does not offer executor.v1.RuntimeStream: it is asked for Status, 5 to 500 ms apart")
+        self._is_unary = is_unary
+
     async def _hold(self) -> None:
         """One session, from Hello until it ends."""
-        call = self._stub.Session(wait_for_ready=True)
+        call = await self._greet()
         writer: asyncio.Task[None] | None = None
         try:
-            await call.write(frames.hello(secrets.token_hex(4), slots=self._slots))
             boot_id, held = await self._welcomed(call)
             self._failures = 0
+            self._note_unary(is_unary=False)
             outgoing: asyncio.Queue[stream_pb2.SessionRequest] = asyncio.Queue(MAX_QUEUED_FRAMES)
             self._outgoing = outgoing
             writer = asyncio.create_task(self._write(call, outgoing), name="session writer")
@@ -108,6 +157,26 @@ class Session:
                     await writer
                 self._listener.on_lost()
             call.cancel()
+
+    async def _greet(self) -> Any:
+        """A call that has taken Hello.
+
+        A write that fails because the server has ended the call already loses what it ended it with (grpc/grpc#36066), and that may be
+        UNIMPLEMENTED: so again at once, until it is seen.
+        """
+        for greetings_left in reversed(range(GREETINGS)):
+            call = self._stub.Session(wait_for_ready=True)
+            try:
+                await call.write(frames.hello(secrets.token_hex(4), slots=self._slots))
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.INTERNAL or not greetings_left:
+                    raise
+            except asyncio.CancelledError:
+                call.cancel()
+                raise
+            else:
+                return call
+        raise AssertionError("the last greeting is returned or raises")
 
     async def _welcomed(self, call: Any) -> tuple[str, frames.HeldRuns]:
         response = await call.read()
@@ -140,7 +209,7 @@ class Session:
         fields = {"code": error.code().name, "error": (error.details() or "")[:256]}
         if error.code() is grpc.StatusCode.UNIMPLEMENTED:
             logger.error(
-                "the Runtime Server does not offer executor.v1.RuntimeStream; this version of runtimed needs it, unary servers follow",
+                "the Runtime Server offers neither executor.v1.RuntimeStream nor executor.v1.Runtime",
                 extra=fields,
             )
         else:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 _STORIES = "tests/runtimed/core/test_ownership_rules.py::"
+_UNARY = "tests/runtimed/shell/unary/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +151,34 @@ MUTANTS: Final = (
         old="            self._is_leaving = own_pod.metadata.deletion_timestamp is not None\n",
         new="",
         test="tests/runtimed/test_faults.py::test_a_runtimed_that_starts_in_a_deleted_pod_starts_nothing_and_still_delivers[embedded]",
+    ),
+    Mutant(
+        rule="unary: wait out the deadline of Execute (27)",
+        file="runtimed/shell/unary/execution.py",
+        old="        return time.monotonic() < self.doubtful_until",
+        new="        return False",
+        test=_UNARY + "test_execution.py::test_not_found_means_nothing_until_the_deadline_of_execute_is_over",
+    ),
+    Mutant(
+        rule="unary: Cancel and Forget before a retry (27)",
+        file="runtimed/shell/unary/execution.py",
+        old="        if self._is_id_used:\n            await self._clear()\n",
+        new="",
+        test=_UNARY + "test_execution.py::test_before_the_execute_of_a_retry_come_cancel_and_forget",
+    ),
+    Mutant(
+        rule="unary: an Execute counts as sent before it is (27)",
+        file="runtimed/shell/unary/execution.py",
+        old="        self._request = None\n        try:\n            await self._calls.execute(request)\n",
+        new="        try:\n            await self._calls.execute(request)\n            self._request = None\n",
+        test=_UNARY + "test_session.py::test_an_execute_cut_off_with_its_connection_is_not_sent_again",
+    ),
+    Mutant(
+        rule="unary: the last Execute of a dead runtimed may still arrive (27)",
+        file="runtimed/shell/unary/session.py",
+        old="doubtful_until = 0.0 if has_arrived else time.monotonic() + self._calls.execute_seconds",
+        new="doubtful_until = 0.0",
+        test=_UNARY + "test_session.py::test_the_last_execute_of_a_dead_runtimed_is_waited_for_unless_it_has_arrived",
     ),
     Mutant(
         rule="resourceVersion on bind (2)",

@@ -35,15 +35,21 @@ def api(request: pytest.FixtureRequest) -> ApiServer:
     return chosen
 
 
+@pytest.fixture(scope="module")
+def server_name() -> str:
+    """Which Runtime Server; a module may ask for others by parametrizing this name."""
+    return "bash"
+
+
 @pytest.fixture
-def rig(api: ApiServer) -> Iterator[Rig]:
-    with Rig(api) as rig:
+def rig(api: ApiServer, server_name: str) -> Iterator[Rig]:
+    with Rig(api, server=server_name) as rig:
         rig.start_server()
         yield rig
 
 
 @pytest.fixture(scope="module")
-def shared_rig(api: ApiServer) -> Iterator[Rig]:
+def shared_rig(api: ApiServer, server_name: str) -> Iterator[Rig]:
     """A Pod for the tests of a module that leave its processes alone."""
 
     async def create_pod(rig: Rig) -> None:
@@ -51,7 +57,7 @@ def shared_rig(api: ApiServer) -> Iterator[Rig]:
         async with cluster.client:
             await cluster.create_pod()
 
-    with Rig(api) as rig:
+    with Rig(api, server=server_name) as rig:
         rig.start_server()
         asyncio.run(create_pod(rig))
         rig.start_runtimed()

@@ -33,7 +33,14 @@ T = TypeVar("T")
 NAMESPACE = "default"
 PATIENCE_SECONDS = 20.0
 
-_SERVE = "from servers.{name} import main; main()"
+_SERVERS = {
+    "bash": ["-c", "from servers.bash import main; main()"],
+    # Without the stream: one that replaces a known id, one that refuses it, one that misbehaves when told to.
+    "unary-bash": ["-m", "tests.servers.unary_only", "bash"],
+    "sh": [str(REPO / "examples" / "custom-server" / "server.py")],
+    "moody": ["-m", "tests.servers.moody"],
+}
+"""What is started, by Runtime."""
 
 
 class Rig:
@@ -58,7 +65,7 @@ class Rig:
 
     def start_server(self) -> None:
         """On the same port each time: a Pod's server restarts in place."""
-        command = [sys.executable, "-c", _SERVE.format(name=self.server_name), f"--port={self.port}", f"--work-dir={self.workspace}"]
+        command = [sys.executable, *_SERVERS[self.server_name], f"--port={self.port}", f"--work-dir={self.workspace}"]
         self.server = Child([*command, "--host=127.0.0.1"], log=self.folder / "server.log", env=self.environment, capture_stdout=True)
         line = self.server.first_line()
         assert line, self.server.log_tail()

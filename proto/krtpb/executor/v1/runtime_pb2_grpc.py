@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class RuntimeStub:
-    """One-shot executions. `id` is the Run UID.
+    """One-shot executions. `id` is the Run UID. What a server must keep is written here; `krt conformance` checks it.
     """
 
     def __init__(self, channel):
@@ -68,46 +68,48 @@ class RuntimeStub:
 
 
 class RuntimeServicer:
-    """One-shot executions. `id` is the Run UID.
+    """One-shot executions. `id` is the Run UID. What a server must keep is written here; `krt conformance` checks it.
     """
 
     def Execute(self, request, context):
-        """Returns quickly; the work goes on in the background.
+        """Returns quickly; the work goes on in the background. The same id twice never means two processes: what is known is refused,
+        or kept, or stopped and replaced, and always the same of these.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Status(self, request, context):
-        """State and retained output, until Forget or Cancel. NOT_FOUND: the execution is lost.
+        """State and all output so far, until Forget or Cancel. NOT_FOUND: the execution is lost.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def List(self, request, context):
-        """Every retained execution.
+        """Every retained execution, with its output.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Cancel(self, request, context):
-        """Stops the process tree and drops the entry.
+        """Stops the process tree and drops the entry; answers when that is done. May be repeated. NOT_FOUND for an unknown id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Forget(self, request, context):
-        """Drops a finished entry. FAILED_PRECONDITION while it runs.
+        """Drops a finished entry. FAILED_PRECONDITION while it runs, NOT_FOUND for an unknown id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Health(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Whether it can execute. runtimed asks before its Pod counts as Ready, and waits for 2 s.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -154,7 +156,7 @@ def add_RuntimeServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Runtime:
-    """One-shot executions. `id` is the Run UID.
+    """One-shot executions. `id` is the Run UID. What a server must keep is written here; `krt conformance` checks it.
     """
 
     @staticmethod

@@ -47,6 +47,7 @@ class RuntimeStreamServicer:
     def Session(self, request_iterator, context):
         """One session at a time holds. The first request is Hello; the server then drops every frame of older sessions that it
         has not acted on yet, and only after that answers Welcome. Frames of one session are handled in the order sent.
+        What it starts is seen by Status, List, Cancel and Forget of runtime.proto too.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
