@@ -14,14 +14,14 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import grpc
-from prometheus_client import CollectorRegistry
 
 from k8s.api.errors import PlatformError
 from k8s.api.phases import NOT_TERMINAL_SELECTOR
 from k8s.api.pod import Pod
 from k8s.api.run import Run
 from k8s.client import RUNS, ApiClient, Cache, EventRecorder, Listed, list_and_watch, load_credentials
-from k8s.manager import Lifecycle, ManagerSettings, StatusServer
+from k8s.client.metrics import RequestMetrics
+from k8s.manager import Lifecycle, ManagerSettings, StatusServer, make_registry
 from runtimed.core.facts import Instant
 from runtimed.hooks.heartbeat import Heartbeat
 from runtimed.hooks.metrics import Metrics
@@ -61,7 +61,7 @@ class Daemon:
 
     def __init__(self, settings: RuntimedSettings, *, manager: ManagerSettings, lifecycle: Lifecycle) -> None:
         self._settings, self._manager, self._lifecycle = settings, manager, lifecycle
-        self._registry = CollectorRegistry()
+        self._registry = make_registry()
         self._cache: Cache[Run] = Cache()
         self._listed = asyncio.Event()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -70,6 +70,7 @@ class Daemon:
     async def run(self) -> None:
         credentials = await load_credentials(kubeconfig=self._manager.kubeconfig)
         async with await ApiClient.connect(credentials, user_agent=USER_AGENT) as client:
+            client.on_request = RequestMetrics(self._registry).note
             pod = await find_own_pod(client)
             async with (
                 grpc.aio.insecure_channel(self._settings.runtime_endpoint, options=CHANNEL_OPTIONS) as channel,
