@@ -80,7 +80,7 @@ class Daemon:
 
     async def _serve(self, client: ApiClient, *, pod: PodIdentity, channel: grpc.aio.Channel, recorder: EventRecorder) -> None:
         self._lines.open()
-        state_dir = StateDir(self._settings.state_dir, node_boot_id=read_node_boot_id(), pod_uid=pod.uid)
+        state_dir = StateDir(self._settings.state_dir, node_boot_id=read_node_boot_id(), pod_uid=pod.uid, memory=self._settings.memory_dir)
         state_dir.open()
         heartbeat = Heartbeat(client, pod=pod, now=lambda: datetime.now(UTC))
         actors = Actors(self._cache, services=lambda: services)

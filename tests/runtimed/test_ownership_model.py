@@ -31,5 +31,5 @@ def test_the_protocol_breaks_no_promise_in_any_interleaving(budget: dict[str, in
 def test_the_model_notices_a_missing_rule(rule: str, faults: dict[str, int]) -> None:
     assert rule in RULES
     budget = {"crash": 0, "mis": 0, "lost": 0, "cancel": 0, "delete": 0, **faults}
-    _, found, _ = explore(Model((rule,), max_attempts=2, **budget), secs=15)
+    _, found, _ = explore(Model((rule,), max_attempts=2, **budget), secs=50)
     assert found

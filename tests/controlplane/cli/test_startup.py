@@ -14,7 +14,9 @@ pytestmark = pytest.mark.slow
 HEAVY = ("aiohttp", "yaml", "kubernetes", "grpc", "msgspec", "k8s.client", "boto3", "uvloop", "cel")
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("version",), ("run", "--help"), ("completion", "zsh"), ("run",), ("get", "pod/x"), ("explain", "--help")])
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("version",), ("run", "--help"), ("completion", "zsh"), ("run",), ("get", "pod/x"), ("explain", "--help")]
+)
 async def test_what_needs_no_api_server_imports_no_client(krt_alone: KrtStarter, arguments: tuple[str, ...]) -> None:
     krt = await krt_alone.start(*arguments, PYTHONPROFILEIMPORTTIME="1")
     await krt.end()
