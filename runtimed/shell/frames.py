@@ -24,7 +24,7 @@ HeldRuns = dict[str, dict[int, Held]]
 
 
 def hello(session: str) -> stream_pb2.SessionRequest:
-    return stream_pb2.SessionRequest(hello=stream_pb2.Hello(session=session))
+    return stream_pb2.SessionRequest(hello=stream_pb2.Hello(session=session, takes_batches=True))
 
 
 def execute(run: Run, *, attempt: int, workspace: Workspace, env: dict[str, str]) -> stream_pb2.SessionRequest:

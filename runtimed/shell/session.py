@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 import grpc
 from krtpb.executor.v1 import stream_pb2, stream_pb2_grpc
 
-from runtimed.shell import frames
+from runtimed.shell import batches, frames
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +54,8 @@ class Session:
         self._stub = stream_pb2_grpc.RuntimeStreamStub(channel)
         self._listener = listener
         self._outgoing: asyncio.Queue[stream_pb2.SessionRequest] | None = None
+        self._takes_batches = False
+        """Whether the server of this session does."""
         self._failures = 0
 
     @property
@@ -116,6 +118,7 @@ class Session:
             raise ProtocolError("the session ended before Welcome")
         if response.WhichOneof("event") != "welcome":
             raise ProtocolError("the first response of a session must be Welcome")
+        self._takes_batches = response.welcome.takes_batches
         return response.welcome.boot_id, frames.read_held(response.welcome.held)
 
     async def _listen(self, call: Any, outgoing: asyncio.Queue[stream_pb2.SessionRequest]) -> None:
@@ -126,12 +129,14 @@ class Session:
                 return
             if self._outgoing is not outgoing:
                 return
-            self._listener.on_response(response)
+            for event in batches.spread(response):
+                self._listener.on_response(event)
 
     async def _write(self, call: Any, outgoing: asyncio.Queue[stream_pb2.SessionRequest]) -> None:
         try:
             while True:
-                await call.write(await outgoing.get())
+                frame = await outgoing.get()
+                await call.write(batches.gather(frame, queued=outgoing) if self._takes_batches else frame)
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             return  # The reader sees the end too, and it is the one that tells.
 
