@@ -9,9 +9,10 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, PlatformCollector, ProcessCollector
+from prometheus_client import CollectorRegistry
 
 from k8s.client import ApiClient, LeaderElector, Resource, load_credentials
+from k8s.client.metrics import RequestMetrics
 from k8s.manager import Lifecycle, ManagerSettings, StatusServer
 
 logger = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ async def serve(
     """
     credentials = await load_credentials(kubeconfig=settings.kubeconfig)
     client = await ApiClient.connect(credentials, user_agent=name)
-    client.on_request = _request_counter(registry)
+    client.on_request = RequestMetrics(registry).note
 
     async def api_answers() -> None:
         await client.request("GET", probed.path(), query={"limit": "1"})
@@ -68,22 +69,3 @@ async def _lead(client: ApiClient, settings: ManagerSettings, *, name: str, leas
         identity=f"{name}_{socket.gethostname()}_{os.getpid()}",
     )
     await elector.run(lambda: work(client))
-
-
-def make_registry() -> CollectorRegistry:
-    """A registry of this process alone, with its own CPU, memory and descriptors in it."""
-    registry = CollectorRegistry()
-    ProcessCollector(registry=registry)
-    PlatformCollector(registry=registry)
-    return registry
-
-
-def _request_counter(registry: CollectorRegistry) -> Callable[[str, str, str], None]:
-    counter = Counter(
-        "kruntimes_api_requests_total", "Requests to the API server.", labelnames=["method", "resource", "status"], registry=registry
-    )
-
-    def count(method: str, plural: str, status: str) -> None:
-        counter.labels(method, plural, status).inc()
-
-    return count

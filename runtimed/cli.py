@@ -54,6 +54,7 @@ def _refuse_artifacts(parameters: dict[str, Any]) -> None:
 )
 @click.option("--workspace", type=click.Path(path_type=Path), default=Path("/workspace"), help="Shared with the Runtime Server.")
 @click.option("--state-dir", type=click.Path(path_type=Path), default=Path("/var/run/kruntimes/state"), help="Of this container alone.")
+@click.option("--memory-dir", type=click.Path(path_type=Path), help="A tmpfs of this container alone for the files of --state-dir.")
 @manager_options(metrics=":9090", health=":9094", has_leader_election=False)
 @_artifact_options
 def main(**parameters: Any) -> None:
@@ -67,6 +68,7 @@ def main(**parameters: Any) -> None:
         status_addr=parameters["status_addr"],
         workspace=parameters["workspace"].absolute(),
         state_dir=parameters["state_dir"].absolute(),
+        memory_dir=parameters["memory_dir"].absolute() if parameters["memory_dir"] else None,
     )
 
     async def live(lifecycle: Lifecycle) -> None:

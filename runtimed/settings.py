@@ -31,3 +31,5 @@ class RuntimedSettings:
     """Shared with the Runtime Server: one folder a Run."""
     state_dir: Path = Path("/var/run/kruntimes/state")
     """Markers and result records: ours alone, mounted nowhere else."""
+    memory_dir: Path | None = None
+    """A tmpfs for their files, with the life of the Pod; None leaves them in `state_dir`."""

@@ -40,6 +40,18 @@ def human_duration(seconds: float) -> str:
     return f"{seconds:.2f}s" if seconds < 60 else human_age(seconds)
 
 
+def exact_duration(seconds: float) -> str:
+    """To the precision of the latency ledger: 85µs, 3.21ms, 41.7ms, 417ms, 1.53s, 2m5s."""
+    sign, size = ("-", -seconds) if seconds < 0 else ("", seconds)
+    if not size:
+        return "0s"
+    if size < 0.001:
+        return f"{sign}{size * 1e6:.0f}µs"
+    if size < 1:
+        return f"{sign}{size * 1000:.{2 if size < 0.01 else 1 if size < 0.1 else 0}f}ms"
+    return f"{sign}{size:.2f}s" if size < 60 else sign + human_age(size)
+
+
 def age_of(text: str | None, *, now: datetime) -> str:
     """The age of a timestamp as objects carry it; `-` when there is none."""
     instant = parse_instant(text)

@@ -13,11 +13,11 @@ from controlplane.controllers.reaper import COMPONENT, StaleRunReaper
 from controlplane.controllers.runtime import RuntimeController
 from controlplane.controllers.runtime_objects import DAEMON_IMAGE, SERVICE_ACCOUNT, RuntimeSettings
 from controlplane.controllers.ttl import FinishedRunCollector
-from controlplane.process import make_registry, serve
+from controlplane.process import serve
 from k8s.api.durations import parse_duration
 from k8s.api.names import CONTROLLER_LEASE
 from k8s.client import RUNTIMES, ApiClient, EventRecorder
-from k8s.manager import Lifecycle, ManagerSettings, Tasks, manager_options, run_process, take_settings
+from k8s.manager import Lifecycle, ManagerSettings, Tasks, make_registry, manager_options, run_process, take_settings
 
 PROCESS = "krt-controller"
 

@@ -10,7 +10,14 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from controlplane.controllers.runtimed_container import STATE_VOLUME, TOKEN_VOLUME, runtimed_container, token_volume
+from controlplane.controllers.runtimed_container import (
+    MEMORY_VOLUME,
+    STATE_VOLUME,
+    TOKEN_VOLUME,
+    runtimed_container,
+    state_volumes,
+    token_volume,
+)
 from k8s.api import names
 from k8s.api.capacity import capacity_key
 from k8s.api.quantities import parse_count, parse_quantity
@@ -22,7 +29,7 @@ WORKSPACE_VOLUME = "workspace"
 WORKSPACE_PATH = "/workspace"
 TMP_VOLUME = "tmp"
 ARTIFACT_VOLUME = "artifact-store"
-OUR_VOLUMES = frozenset({WORKSPACE_VOLUME, ARTIFACT_VOLUME, STATE_VOLUME, TOKEN_VOLUME})
+OUR_VOLUMES = frozenset({WORKSPACE_VOLUME, ARTIFACT_VOLUME, STATE_VOLUME, MEMORY_VOLUME, TOKEN_VOLUME})
 """A user's volume of such a name is dropped."""
 CLOSED_VOLUMES = OUR_VOLUMES - {WORKSPACE_VOLUME}
 """No container but runtimed may mount these."""
@@ -147,7 +154,7 @@ def _volumes(runtime: Runtime, volumes: list[Json]) -> list[Json]:
     kept = [volume for volume in volumes if volume.get("name") not in OUR_VOLUMES]
     ours: list[Json] = [
         {"name": WORKSPACE_VOLUME, **(runtime.spec.workspace or {"emptyDir": {}})},
-        {"name": STATE_VOLUME, "emptyDir": {}},
+        *state_volumes(),
         token_volume(),
     ]
     if not any(volume.get("name") == TMP_VOLUME for volume in kept):

@@ -13,6 +13,11 @@ Json = dict[str, Any]
 STATE_VOLUME = "runtimed-state"
 STATE_PATH = "/var/run/kruntimes/state"
 """Start markers and result records: an emptyDir of its own, because user code can write to the workspace."""
+MEMORY_VOLUME = "runtimed-memory"
+MEMORY_PATH = "/var/run/kruntimes/memory"
+"""Their files, on a tmpfs: on a busy disk making one takes as long as a Run. That there was a boot before is noted on disk."""
+MEMORY_SIZE = "64Mi"
+"""A Run has about 16 KiB there, with its outputs at their limit 80."""
 TOKEN_VOLUME = "runtimed-token"  # noqa: S105 - a volume's name
 TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a folder
 ARTIFACT_ROOT = "/var/lib/kruntimes/artifacts"
@@ -39,6 +44,7 @@ def runtimed_container(runtime: Runtime, *, image: str, workers: int | None, mem
         "volumeMounts": [
             {"name": "workspace", "mountPath": "/workspace"},
             {"name": STATE_VOLUME, "mountPath": STATE_PATH},
+            {"name": MEMORY_VOLUME, "mountPath": MEMORY_PATH},
             {"name": TOKEN_VOLUME, "mountPath": TOKEN_PATH, "readOnly": True},
         ],
         "securityContext": copy.deepcopy(security),
@@ -59,6 +65,12 @@ def token_volume() -> Json:
         {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}]}},
     ]
     return {"name": TOKEN_VOLUME, "projected": {"defaultMode": 0o644, "sources": sources}}
+
+
+def state_volumes() -> list[Json]:
+    """Both live as long as the Pod; the one in memory not across a boot of the node, which runtimed knows from the other."""
+    memory = {"medium": "Memory", "sizeLimit": MEMORY_SIZE}
+    return [{"name": STATE_VOLUME, "emptyDir": {}}, {"name": MEMORY_VOLUME, "emptyDir": memory}]
 
 
 def artifact_flags(store: ArtifactStore) -> list[str]:
@@ -86,6 +98,7 @@ def _flags(runtime: Runtime, *, workers: int | None) -> list[str]:
         f"--runtime-endpoint=127.0.0.1:{runtime.spec.port}",
         f"--status-addr=:{names.RUNTIMED_STATUS_PORT}",
         f"--runtime-name={runtime.metadata.name}",
+        f"--memory-dir={MEMORY_PATH}",
     ]
     return flags if workers is None else [*flags, f"--workers={workers}"]
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from controlplane.process import make_registry, serve
+from controlplane.process import serve
 from controlplane.scheduler.metrics import SchedulerMetrics
 from controlplane.scheduler.shell import SchedulerShell
 from k8s.api.names import SCHEDULER_LEASE
 from k8s.client import RUNS, ApiClient
-from k8s.manager import Lifecycle, ManagerSettings, manager_options, run_process, take_settings
+from k8s.manager import Lifecycle, ManagerSettings, make_registry, manager_options, run_process, take_settings
 
 PROCESS = "krt-scheduler"
 

@@ -12,7 +12,10 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 ENDED_KEY = "ended_run_uid"
+_encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +41,21 @@ def format_output_line(
     message: str, *, run_uid: str, run_name: str, namespace: str, runtime: str, pod: str, stream: Literal["stdout", "stderr"]
 ) -> str:
     """The line without its line feed. Never longer than the message by more than the keys, and never two lines."""
-    line = {"run_uid": run_uid, "run_name": run_name, "namespace": namespace, "runtime": runtime, "pod": pod, "stream": stream}
-    return json.dumps({**line, "message": message}, ensure_ascii=False, separators=(",", ":"))
+    line = {
+        "run_uid": run_uid,
+        "run_name": run_name,
+        "namespace": namespace,
+        "runtime": runtime,
+        "pod": pod,
+        "stream": stream,
+        "message": message,
+    }
+    return _encode(line).decode()
 
 
 def format_end_line(*, run_uid: str, attempt: int) -> str:
     """The end line of `attempt` (0 and 1 are both the first), without its line feed."""
-    return json.dumps({ENDED_KEY: run_uid, "attempt": max(1, attempt)}, separators=(",", ":"))
+    return _encode({ENDED_KEY: run_uid, "attempt": max(1, attempt)}).decode()
 
 
 def parse_line(text: str | bytes) -> OutputLine | EndLine | None:

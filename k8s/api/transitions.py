@@ -13,6 +13,7 @@ from typing import Any
 
 from k8s.api import conditions, phases
 from k8s.api.conditions import conditions_to_json, set_condition
+from k8s.api.ledger import bound_part, timings_to_json
 from k8s.api.meta import Condition
 from k8s.api.phases import Reason
 from k8s.api.retry import may_retry, next_attempt
@@ -60,12 +61,13 @@ def refused(run: Run, *, reason: str, message: str, now: datetime) -> StatusChan
     return _end(run, phase=phases.FAILED, reason=reason, message=message, now=now)
 
 
-def running(run: Run, *, now: datetime) -> StatusChange:
+def running(run: Run, *, timings: Timings, now: datetime) -> StatusChange:
     """Scheduled -> Running."""
     return {
         "phase": phases.RUNNING,
         "startTime": format_timestamp(run.status.start_time or now),
         "conditions": _running_condition(run, status="True", reason=Reason.CLAIMED, message="claimed by runtimed", now=now),
+        "timings": timings_to_json(timings),
     }
 
 
@@ -76,12 +78,16 @@ def retry_in_place(run: Run, *, reason: str, message: str, now: datetime) -> Sta
         "attempt": next_attempt(run.attempt_number),
         "startTime": format_timestamp(run.status.start_time or now),
         "conditions": _running_condition(run, status="False", reason=reason, message=message, now=now),
+        "timings": timings_to_json(bound_part(run.status.timings)),
     }
 
 
-def resumed(run: Run, *, now: datetime) -> StatusChange:
+def resumed(run: Run, *, timings: Timings, now: datetime) -> StatusChange:
     """The back-off is over: the next attempt executes."""
-    return {"conditions": _running_condition(run, status="True", reason=Reason.RETRYING, message="Retry after failure", now=now)}
+    return {
+        "conditions": _running_condition(run, status="True", reason=Reason.RETRYING, message="Retry after failure", now=now),
+        "timings": timings_to_json(timings),
+    }
 
 
 def succeeded(run: Run, *, outputs: Mapping[str, str], exit_code: int | None, timings: Timings, now: datetime) -> StatusChange:
@@ -148,20 +154,6 @@ def handed_back(run: Run, *, message: str) -> StatusChange:
 def phase_for(reason: str) -> str:
     """The terminal phase of a Run that ended for `reason`."""
     return {Reason.TIMEOUT: phases.TIMEOUT, Reason.CANCELLED: phases.CANCELLED}.get(reason, phases.FAILED)
-
-
-def timings_to_json(timings: Timings) -> dict[str, str]:
-    """The ledger's known instants, in microseconds."""
-    instants = {
-        "observed": timings.observed,
-        "assigned": timings.assigned,
-        "received": timings.received,
-        "started": timings.started,
-        "firstOutput": timings.first_output,
-        "finished": timings.finished,
-        "recorded": timings.recorded,
-    }
-    return {key: format_timestamp(instant) for key, instant in instants.items() if instant is not None}
 
 
 def _end(run: Run, *, phase: str, reason: str, message: str, now: datetime) -> StatusChange:

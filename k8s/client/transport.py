@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -19,8 +20,12 @@ from k8s.client.patches import Patch
 from k8s.client.resources import Resource
 
 T = TypeVar("T")
-OnRequest = Callable[[str, str, str], None]
-"""(method, plural or "", status or the error's reason): a hook for metrics; it must be quick and never raise."""
+OnRequest = Callable[[str, str, str, float], None]
+"""(verb, resource as in `runs/status` or "", status code or the error's reason, seconds): a hook for metrics, quick and never raising."""
+
+READ_VERBS = frozenset({"get", "list", "watch"})
+_VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+"""As Kubernetes names them, in RBAC and in its own metrics."""
 
 JSON_TYPE = "application/json"
 MIN_RETRY_SECONDS = 0.1
@@ -94,7 +99,7 @@ class ApiClient:
         while True:
             query = {**selectors, "limit": str(page_size), **_present(**{"continue": token})}
             path = resource.path(namespace=namespace)
-            body = await self._send("GET", path, plural=resource.plural, query=query, body=None)
+            body = await self._send("GET", path, asked=("list", resource.plural), query=query, body=None)
             page, metadata = decode_page(resource, body, what=f"GET {path}")
             items += page
             token = metadata.continue_
@@ -161,7 +166,7 @@ class ApiClient:
         options |= {"propagationPolicy": propagation_policy} if propagation_policy else {}
         options |= {"gracePeriodSeconds": grace_period_seconds} if grace_period_seconds is not None else {}
         path = resource.path(namespace=namespace, name=name)
-        await self._send("DELETE", path, plural=resource.plural, query=None, body=_encode(options))
+        await self._send("DELETE", path, asked=("delete", resource.plural), query=None, body=_encode(options))
 
     async def request(
         self,
@@ -175,14 +180,31 @@ class ApiClient:
         timeout_seconds: float | None = None,
     ) -> bytes:
         """The raw one that the others use: the body of a good answer, or an ApiError. Only GET is ever repeated."""
+        asked = (_VERBS.get(method, method.lower()), "")
         return await self._send(
-            method, path, plural="", query=query, body=body, content_type=content_type, accept=accept, timeout_seconds=timeout_seconds
+            method, path, asked=asked, query=query, body=body, content_type=content_type, accept=accept, timeout_seconds=timeout_seconds
         )
 
-    def stream(self, path: str, *, query: Query | None = None, accept: str = JSON_TYPE) -> AbstractAsyncContextManager[Stream]:
-        """A streaming GET on a connection of its own: `async with client.stream(...) as stream: async for line in stream`."""
-        timeout = self.request_timeout_seconds
-        return self._connections.stream(path, query=query, headers={"Accept": accept}, what=f"GET {path}", timeout_seconds=timeout)
+    @asynccontextmanager
+    async def stream(
+        self, path: str, *, query: Query | None = None, accept: str = JSON_TYPE, asked: tuple[str, str] = ("get", "")
+    ) -> AsyncIterator[Stream]:
+        """A streaming GET on a connection of its own: `async with client.stream(...) as stream: async for line in stream`.
+
+        It is counted, as what was `asked` (verb and resource), when its head is here.
+        """
+        began_at = time.monotonic()
+        opening = self._connections.stream(
+            path, query=query, headers={"Accept": accept}, what=f"GET {path}", timeout_seconds=self.request_timeout_seconds
+        )
+        async with AsyncExitStack() as stack:
+            try:
+                stream = await stack.enter_async_context(opening)
+            except ApiError as error:
+                self._count(asked, _outcome_of(error), began_at)
+                raise
+            self._count(asked, str(stream.status), began_at)
+            yield stream
 
     async def _verb(
         self,
@@ -197,7 +219,8 @@ class ApiClient:
         content_type: str = JSON_TYPE,
     ) -> T:
         path = resource.path(namespace=namespace, name=name, subresource=subresource)
-        answer = await self._send(method, path, plural=resource.plural, query=query, body=body, content_type=content_type)
+        asked = (_VERBS[method], f"{resource.plural}/{subresource}" if subresource else resource.plural)
+        answer = await self._send(method, path, asked=asked, query=query, body=body, content_type=content_type)
         return decode_object(resource, answer, what=f"{method} {path}")
 
     async def _send(
@@ -205,7 +228,7 @@ class ApiClient:
         method: str,
         path: str,
         *,
-        plural: str,
+        asked: tuple[str, str],
         query: Query | None,
         body: bytes | None,
         content_type: str = JSON_TYPE,
@@ -218,6 +241,7 @@ class ApiClient:
             headers["Accept"] = accept
         deadline_seconds = timeout_seconds or self.request_timeout_seconds
         outcome = "Cancelled"
+        began_at = time.monotonic()
         try:
             async with asyncio.timeout(deadline_seconds) as deadline:
                 status, answer = await self._attempt(method, path, query=query, body=body, headers=headers, what=what, deadline=deadline)
@@ -227,10 +251,10 @@ class ApiClient:
             outcome = RequestTimeout.reason
             raise RequestTimeout(f"{what}: no answer from {self.server} within {deadline_seconds:g} s") from error
         except ApiError as error:
-            outcome = str(error.status or error.reason)
+            outcome = _outcome_of(error)
             raise
         finally:
-            self._count(method, plural, outcome)
+            self._count(asked, outcome, began_at)
 
     async def _attempt(
         self,
@@ -260,12 +284,17 @@ class ApiClient:
                 raise error
             await asyncio.sleep(max(error.retry_after_seconds or 0.0, MIN_RETRY_SECONDS))
 
-    def _count(self, method: str, plural: str, outcome: str) -> None:
+    def _count(self, asked: tuple[str, str], outcome: str, began_at: float) -> None:
+        verb, resource = asked
         self.requests_total += 1
-        if method != "GET":
+        if verb not in READ_VERBS:
             self.writes_total += 1
         if self.on_request is not None:
-            self.on_request(method, plural, outcome)
+            self.on_request(verb, resource, outcome, time.monotonic() - began_at)
+
+
+def _outcome_of(error: ApiError) -> str:
+    return str(error.status or error.reason)
 
 
 def _may_wait(error: ApiError, deadline: asyncio.Timeout) -> bool:

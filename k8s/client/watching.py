@@ -124,7 +124,7 @@ class _Watcher(Generic[T]):
         path = self.resource.path(namespace=self.namespace)
         inactivity_seconds = self.settings.inactivity_seconds
         async with (
-            self.client.stream(path, query=self._query()) as stream,
+            self.client.stream(path, query=self._query(), asked=("watch", self.resource.plural)) as stream,
             aclosing(stream.lines(inactivity_seconds=inactivity_seconds)) as lines,
         ):
             async for line in lines:

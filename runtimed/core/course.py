@@ -37,7 +37,11 @@ from runtimed.core.state import Execution, Progress
 from runtimed.core.step import Step
 
 RUNNING_HOLD_SECONDS: Final = 0.020
-"""A Run that ends sooner needs no Running write: its terminal write would only wait for the answer."""
+"""A Run that ends so soon after its start needs no Running write: its terminal write would only wait for the answer."""
+STARTS_WORTH: Final = 4
+"""Where a process takes long to start it takes long to end, for want of CPU: then it is held back for so many times its start."""
+MAX_RUNNING_HOLD_SECONDS: Final = 0.5
+"""Whoever looks at a Run that lasts shall see it run, on the busiest machine."""
 DELETED_MESSAGE: Final = "cancelled because the Run is being deleted"
 
 
@@ -299,15 +303,15 @@ def _execute(step: Step, progress: Progress) -> None:
         # Same boot, and the server does not know it: it was never delivered (rule 20).
         if _prepare(step, progress, run):
             assert state.workspace is not None
-            state.executions[progress.number] = Execution()
+            state.executions[progress.number] = Execution(asked_at=step.now.monotonic)
             step.decide(SendExecute(progress.number, run, state.workspace))
-            _show_running(step, progress, run)
         return
     if execution.is_older and not execution.attach_sent:
         execution.attach_sent = True
         step.decide(SendAttach(progress.number))
         step.decide(Note("re-attached to an execution that runs on", progress.number))
-    _show_running(step, progress, run)
+    if execution.started_at is not None:
+        _show_running(step, progress, run, execution)
 
 
 def _watch_the_time(step: Step, progress: Progress, run: Run) -> None:
@@ -324,8 +328,8 @@ def _watch_the_time(step: Step, progress: Progress, run: Run) -> None:
     step.start_once(progress, Timer.TIMEOUT, seconds=max(0.0, seconds - elapsed))
 
 
-def _show_running(step: Step, progress: Progress, run: Run) -> None:
-    """`Running` for whoever looks, once the attempt has lasted a moment. Nothing depends on it (rule 6)."""
+def _show_running(step: Step, progress: Progress, run: Run, execution: Execution) -> None:
+    """`Running` for whoever looks, once user code has run for a moment. Nothing depends on it (rule 6)."""
     if run.phase == phases.SCHEDULED:
         kind = WriteKind.RUNNING
     elif _is_retry_in_place(run):
@@ -333,6 +337,10 @@ def _show_running(step: Step, progress: Progress, run: Run) -> None:
     else:
         return
     if not progress.is_hold_over:
-        step.start_once(progress, Timer.RUNNING, seconds=RUNNING_HOLD_SECONDS)
+        step.start_once(progress, Timer.RUNNING, seconds=_hold_seconds(execution))
     elif step.state.writing.is_idle and not progress.is_running_given_up:
         writing.send(step, kind)
+
+
+def _hold_seconds(execution: Execution) -> float:
+    return min(max(RUNNING_HOLD_SECONDS, STARTS_WORTH * execution.start_seconds), MAX_RUNNING_HOLD_SECONDS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from k8s.api.run import Run
+from k8s.api.run import Run, Timings
 from runtimed.core.facts import Marker, Outcome, Timer, Workspace, WriteKind
 
 
@@ -103,6 +103,8 @@ class SendStatus:
 
     kind: WriteKind
     run: Run
+    timings: Timings
+    """What this Pod knows of the attempt's ledger."""
     outcome: Outcome | None = None
 
 

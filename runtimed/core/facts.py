@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, auto
 
+from k8s.api.run import Timings
+
 
 @dataclass(frozen=True, slots=True)
 class Instant:
@@ -100,6 +102,11 @@ class Outcome:
     @property
     def is_success(self) -> bool:
         return not self.reason
+
+    @property
+    def timings(self) -> Timings:
+        """Its part of the ledger."""
+        return Timings(received=self.received, started=self.started, first_output=self.first_output, finished=self.finished)
 
 
 class WriteKind(Enum):

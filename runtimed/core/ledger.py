@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from k8s.api import transitions
+from k8s.api import ledger, transitions
 from k8s.api.run import Run, Timings
 from k8s.api.transitions import StatusChange
 from runtimed.core.decisions import SendStatus
@@ -18,9 +18,9 @@ def status_change(decision: SendStatus, *, now: datetime) -> StatusChange:
     run, outcome = decision.run, decision.outcome
     match decision.kind:
         case WriteKind.RUNNING:
-            return transitions.running(run, now=now)
+            return transitions.running(run, timings=whole_ledger(decision), now=now)
         case WriteKind.RESUMED:
-            return transitions.resumed(run, now=now)
+            return transitions.resumed(run, timings=whole_ledger(decision), now=now)
         case WriteKind.HANDED_BACK:
             return transitions.handed_back(run, message=HANDED_BACK_MESSAGE)
         case WriteKind.RETRY:
@@ -31,27 +31,20 @@ def status_change(decision: SendStatus, *, now: datetime) -> StatusChange:
             return transitions.taken_away(run, reason=outcome.reason, message=outcome.message, now=now)
         case WriteKind.TERMINAL:
             assert outcome is not None
-            return _terminal(run, outcome, now=now)
+            return _terminal(run, outcome, timings=whole_ledger(decision, recorded=now), now=now)
 
 
-def _terminal(run: Run, outcome: Outcome, *, now: datetime) -> StatusChange:
+def whole_ledger(decision: SendStatus, *, recorded: datetime | None = None) -> Timings:
+    """What the scheduler wrote of it, and what this Pod knows of the attempt."""
+    return ledger.joined(decision.run.status.timings, decision.timings, recorded=recorded)
+
+
+def _terminal(run: Run, outcome: Outcome, *, timings: Timings, now: datetime) -> StatusChange:
     # A result that the API server refused twice goes without everything that could be the cause.
-    timings = None if outcome.schema_refusals > 1 else _timings(run, outcome, now=now)
-    exit_code = None if outcome.schema_refusals > 1 else outcome.exit_code
+    is_bare = outcome.schema_refusals > 1
+    exit_code = None if is_bare else outcome.exit_code
     if outcome.is_success:
-        return transitions.succeeded(run, outputs=outcome.outputs, exit_code=exit_code, timings=timings or Timings(), now=now)
-    return transitions.failed(run, reason=outcome.reason, message=outcome.message, exit_code=exit_code, timings=timings, now=now)
-
-
-def _timings(run: Run, outcome: Outcome, *, now: datetime) -> Timings:
-    """The scheduler's half of the ledger is kept."""
-    known = run.status.timings or Timings()
-    return Timings(
-        observed=known.observed,
-        assigned=known.assigned,
-        received=outcome.received,
-        started=outcome.started,
-        first_output=outcome.first_output,
-        finished=outcome.finished,
-        recorded=now,
+        return transitions.succeeded(run, outputs=outcome.outputs, exit_code=exit_code, timings=Timings() if is_bare else timings, now=now)
+    return transitions.failed(
+        run, reason=outcome.reason, message=outcome.message, exit_code=exit_code, timings=None if is_bare else timings, now=now
     )

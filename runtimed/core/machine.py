@@ -175,6 +175,8 @@ def _on_accepted(step: Step, event: events.ExecutionAccepted) -> None:
 
 def _on_started(step: Step, event: events.ExecutionStarted) -> None:
     execution = _acknowledged(step, event.attempt)
+    if execution.started_at is None and execution.asked_at is not None:
+        execution.start_seconds = step.now.monotonic - execution.asked_at
     execution.started_at = execution.started_at or event.held.started_at
 
 

@@ -27,6 +27,10 @@ class Execution:
     """The server has named it in this or an older session."""
     is_older: bool = False
     """Held since an older session: its output must be asked for."""
+    asked_at: float | None = None
+    """Monotonic: when this process sent Execute."""
+    start_seconds: float = 0.0
+    """From there until the server said that it has started; 0 for what an older session started."""
     started_at: datetime | None = None
     exit: Exit | None = None
     cancel_sent: bool = False

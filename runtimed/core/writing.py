@@ -10,7 +10,7 @@ from typing import Final
 
 from k8s.api.phases import Reason
 from k8s.api.retry import may_retry
-from k8s.api.run import Run
+from k8s.api.run import Run, Timings
 from k8s.api.transitions import CANCELLED_MESSAGE
 from runtimed.core.decisions import CountFencedWrite, EndOutput, Note, ReadRun, SendStatus, StartTimer, WriteRecord
 from runtimed.core.events import RunRead, RunReadFailed, WriteAnswered, WriteRefused, WriteUnanswered
@@ -31,7 +31,16 @@ def send(step: Step, kind: WriteKind, *, outcome: Outcome | None = None) -> None
     assert run is not None
     assert state.writing.is_idle
     state.writing.in_flight = InFlight(kind, run.attempt_number, run.phase)
-    step.decide(SendStatus(kind, run, outcome))
+    step.decide(SendStatus(kind, run, outcome.timings if outcome is not None else _timings_so_far(step), outcome))
+
+
+def _timings_so_far(step: Step) -> Timings:
+    """Of an attempt that has not ended."""
+    progress = step.state.progress
+    assert progress is not None
+    execution = step.state.executions.get(progress.number)
+    started = execution.started_at if execution is not None else None
+    return Timings(received=progress.received, started=started, first_output=progress.first_output)
 
 
 def tell(step: Step, outcome: Outcome) -> None:

@@ -45,7 +45,8 @@ def _read_regular_file(path: str) -> bytes:
             raise _invalid("outputs file: not a regular file")
         if status.st_size > MAX_FILE_BYTES:
             raise _too_large(f"outputs file: {status.st_size} bytes, over the limit of {MAX_FILE_BYTES}")
-        return os.read(fd, MAX_FILE_BYTES)
+        # As large as it is: a buffer of the limit's size is mapped and unmapped for nothing.
+        return os.read(fd, status.st_size)
     finally:
         os.close(fd)
 

@@ -1,7 +1,8 @@
 """Markers and result records on disk, outside of what user code can reach (ownership.md, "Words" and rules 14, 15, 23).
 
 One file each, named by Run UID and attempt, complete or absent, whatever crashes. No fsync: the folder knows under which boot of
-the node it was written, and after another every assigned Run counts as lost.
+the node it was written, and after another every assigned Run counts as lost. So the files themselves may lie in memory, where
+making one costs a twentieth; what must outlive a boot, that there was one before, is on disk.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 import os
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 _NODE_BOOT = "node-boot-id"
+_encode = msgspec.json.Encoder().encode
 _SUFFIXES = {"marker": Marker, "record": Outcome, "workspace": Workspace}
 
 
@@ -49,32 +52,36 @@ class Remains:
 
 
 class StateDir:
-    """The folder of one Pod. Every method is a few system calls on small files."""
+    """The folder of one Pod. Every method is a few system calls on small files; paths are plain text, for they are on the hot path."""
 
-    def __init__(self, path: Path, *, node_boot_id: str, pod_uid: str) -> None:
+    def __init__(self, path: Path, *, node_boot_id: str, pod_uid: str, memory: Path | None = None) -> None:
+        """`memory` is a folder on a tmpfs that lives at least as long as the Pod; without it everything is in `path`."""
         self.path = path
+        self.files = memory or path
         self.node_boot_id = node_boot_id
         self._pod_uid = pod_uid
         self.was_left_by_another_boot = False
 
     def open(self) -> None:
         """Makes it, mode 0700. Raises StateDirError."""
-        try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.path.chmod(0o700)
-            for leftover in self.path.glob("*.tmp"):
-                leftover.unlink()
-            known = self._read_boot()
-        except OSError as error:
-            raise StateDirError(f"--state-dir {self.path}: {error.strerror}; it must be a folder that runtimed can write to") from error
-        self.was_left_by_another_boot = known not in ("", self.node_boot_id)
+        for flag, folder in (("--state-dir", self.path), ("--memory-dir", self.files)):
+            try:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                folder.chmod(0o700)
+                for leftover in folder.glob("*.tmp"):
+                    leftover.unlink()
+            except OSError as error:
+                raise StateDirError(f"{flag} {folder}: {error.strerror}; it must be a folder that runtimed can write to") from error
+        known = _read_boot(self.path)
+        # Files in memory must be those that were there before: a folder that came back empty says nothing about what was started.
+        self.was_left_by_another_boot = bool(known) and {known, _read_boot(self.files)} != {self.node_boot_id}
         if not known:
             self._note_boot()
 
     def load(self) -> dict[str, Remains]:
         """What is there, by Run UID. Of another boot nothing is believed."""
         remains: dict[str, Remains] = defaultdict(Remains)
-        for path in sorted(self.path.iterdir()):
+        for path in sorted(self.files.iterdir()):
             uid, _, rest = path.name.rpartition("@")
             kind = rest.rpartition(".")[2]
             if not uid or kind not in _SUFFIXES:
@@ -110,30 +117,30 @@ class StateDir:
     def make_marker(self, marker: Marker) -> Marker:
         """Creates it exclusively; the one that is there already, if any. Raises OSError."""
         path = self._path(marker.run_uid, marker.attempt, "marker")
-        temporary = self._write_temporary(path, marker)
+        temporary = _write_temporary(path, marker)
         try:
             # A link, unlike a rename, fails where the name is taken: exclusive and complete at once.
             os.link(temporary, path)
         except OSError as error:
             if error.errno != errno.EEXIST:
                 raise
-            return self._read(path, Marker) or marker
+            return self._read(Path(path), Marker) or marker
         finally:
-            temporary.unlink()
+            os.unlink(temporary)
         return marker
 
     def write_record(self, run_uid: str, outcome: Outcome) -> None:
         """Replaces an older one. Raises OSError."""
-        self._replace(self._path(run_uid, outcome.attempt, "record"), outcome)
+        _replace(self._path(run_uid, outcome.attempt, "record"), outcome)
 
     def note_workspace(self, run_uid: str, workspace: Workspace) -> None:
         """That it is complete, and for which attempt. Raises OSError."""
-        self._replace(self._path(run_uid, 0, "workspace"), workspace)
+        _replace(self._path(run_uid, 0, "workspace"), workspace)
 
     def drop_marker(self, run_uid: str, attempt: int) -> None:
         """And with it how far its output is printed."""
-        self._path(run_uid, attempt, "marker").unlink(missing_ok=True)
-        self._path(run_uid, attempt, "printed").unlink(missing_ok=True)
+        _unlink(self._path(run_uid, attempt, "marker"))
+        _unlink(self._path(run_uid, attempt, "printed"))
 
     def note_printed(self, run_uid: str, attempt: int, *, stdout: int, stderr: int) -> None:
         """How many bytes of both streams are in our log. Best effort: without it a successor prints them again."""
@@ -150,38 +157,21 @@ class StateDir:
     def read_printed(self, run_uid: str, attempt: int) -> tuple[int, int]:
         """As noted, or nothing."""
         try:
-            stdout, stderr = self._path(run_uid, attempt, "printed").read_bytes().split()
+            stdout, stderr = Path(self._path(run_uid, attempt, "printed")).read_bytes().split()
             return int(stdout), int(stderr)
         except (OSError, ValueError):
             return 0, 0
 
     def drop_record(self, run_uid: str, attempt: int) -> None:
-        self._path(run_uid, attempt, "record").unlink(missing_ok=True)
+        _unlink(self._path(run_uid, attempt, "record"))
 
     def drop_workspace(self, run_uid: str) -> None:
-        self._path(run_uid, 0, "workspace").unlink(missing_ok=True)
+        _unlink(self._path(run_uid, 0, "workspace"))
 
-    def _path(self, run_uid: str, attempt: int, kind: str) -> Path:
+    def _path(self, run_uid: str, attempt: int, kind: str) -> str:
         if not run_uid or "/" in run_uid or len(run_uid) > 128:
             raise OSError(errno.EINVAL, "metadata.uid is no name of a file")
-        return self.path / f"{run_uid}@{attempt}.{kind}"
-
-    def _replace(self, path: Path, value: object) -> None:
-        self._write_temporary(path, value).replace(path)
-
-    def _write_temporary(self, path: Path, value: object) -> Path:
-        temporary = path.with_name(path.name + ".tmp")
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            data = msgspec.json.encode(value)
-            if os.write(fd, data) < len(data):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
-        finally:
-            os.close(fd)
-        return temporary
+        return f"{self.files}/{run_uid}@{attempt}.{kind}"
 
     def _unreadable_marker(self, uid: str, rest: str) -> Marker | None:
         """It was made, so the attempt may have started: of a boot that is no more, it counts as lost."""
@@ -196,20 +186,52 @@ class StateDir:
             logger.error("a file of the state folder cannot be read and is ignored", extra={"file": path.name, "error": str(error)[:256]})
             return None
 
-    def _read_boot(self) -> str:
-        path = self.path / _NODE_BOOT
-        return path.read_text().strip() if path.exists() else ""
-
     def _note_boot(self) -> None:
-        """On stable storage: once a boot, and without it a crash of the node could make the folder look fresh."""
-        temporary = self.path / (_NODE_BOOT + ".tmp")
-        with temporary.open("w") as file:
-            file.write(self.node_boot_id)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.path / _NODE_BOOT)
-        fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        """STRICTLY in this order: what is on disk says that what is in memory was there."""
+        if self.files != self.path:
+            (self.files / _NODE_BOOT).write_text(self.node_boot_id)
+        _write_durably(self.path, _NODE_BOOT, self.node_boot_id)
+
+
+def _read_boot(folder: Path) -> str:
+    path = folder / _NODE_BOOT
+    return path.read_text().strip() if path.exists() else ""
+
+
+def _write_durably(folder: Path, name: str, text: str) -> None:
+    """On stable storage: once a boot, and without it a crash of the node could make the folder look fresh."""
+    temporary = folder / (name + ".tmp")
+    with temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(folder / name)
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _replace(path: str, value: object) -> None:
+    os.replace(_write_temporary(path, value), path)
+
+
+def _write_temporary(path: str, value: object) -> str:
+    temporary = path + ".tmp"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        data = _encode(value)
+        if os.write(fd, data) < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError:
+        _unlink(temporary)
+        raise
+    finally:
+        os.close(fd)
+    return temporary
+
+
+def _unlink(path: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(path)

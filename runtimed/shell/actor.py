@@ -71,6 +71,8 @@ class RunActor:
         self._is_stopped = False
         self._timers: dict[Timer, asyncio.TimerHandle] = {}
         self._logs: dict[int, AttemptLog] = {}
+        self._begun_here: set[int] = set()
+        """Attempts whose marker this process made: nothing of their output was printed before."""
         self._last_run: Run | None = None
 
     def handle(self, event: events.Event) -> None:
@@ -131,7 +133,10 @@ class RunActor:
 
     def _clean_workspace(self, decision: decisions.CleanWorkspace) -> None:
         self._services.state_dir.drop_workspace(self.uid)
-        self._start(self._remove_workspace(), "remove workspace")
+        if self._services.workspaces.remove_if_small(self.uid):
+            self.handle(events.WorkspaceCleaned())
+        else:
+            self._start(self._remove_workspace(), "remove workspace")
 
     async def _remove_workspace(self) -> None:
         try:
@@ -149,6 +154,8 @@ class RunActor:
         except OSError as error:
             self.handle(events.MarkerFailed(decision.marker.attempt, f"prepare source: start marker: {error.strerror}"))
             return
+        if marker is decision.marker:
+            self._begun_here.add(marker.attempt)
         run = self.machine.state.view
         if run is not None:
             self._services.metrics.note_claim(run, now=self._services.clock().wall)
@@ -200,7 +207,7 @@ class RunActor:
                 attempt=attempt,
                 pod=self._services.pod.name,
                 write=self._services.print_line,
-                printed=state_dir.read_printed(self.uid, attempt),
+                printed=(0, 0) if attempt in self._begun_here else state_dir.read_printed(self.uid, attempt),
                 note_printed=lambda stdout, stderr: state_dir.note_printed(self.uid, attempt, stdout=stdout, stderr=stderr),
             )
         return log

@@ -14,13 +14,13 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import grpc
-from prometheus_client import CollectorRegistry
 
 from k8s.api.phases import NOT_TERMINAL_SELECTOR
 from k8s.api.pod import Pod
 from k8s.api.run import Run
 from k8s.client import RUNS, ApiClient, Cache, EventRecorder, Listed, list_and_watch, load_credentials
-from k8s.manager import Lifecycle, ManagerSettings, StatusServer
+from k8s.client.metrics import RequestMetrics
+from k8s.manager import Lifecycle, ManagerSettings, StatusServer, make_registry
 from runtimed.core.facts import Instant
 from runtimed.hooks.heartbeat import Heartbeat
 from runtimed.hooks.metrics import Metrics
@@ -56,7 +56,7 @@ class Daemon:
 
     def __init__(self, settings: RuntimedSettings, *, manager: ManagerSettings, lifecycle: Lifecycle) -> None:
         self._settings, self._manager, self._lifecycle = settings, manager, lifecycle
-        self._registry = CollectorRegistry()
+        self._registry = make_registry()
         self._cache: Cache[Run] = Cache()
         self._listed = asyncio.Event()
         self._is_leaving = False
@@ -66,6 +66,7 @@ class Daemon:
     async def run(self) -> None:
         credentials = await load_credentials(kubeconfig=self._manager.kubeconfig)
         async with await ApiClient.connect(credentials, user_agent=USER_AGENT) as client:
+            client.on_request = RequestMetrics(self._registry).note
             own_pod = await read_own_pod(client)
             pod = PodIdentity(own_pod.metadata.name, own_pod.metadata.namespace, own_pod.uid)
             # Deleted before we started: no second SIGTERM will come, and nothing new may start here.
@@ -78,7 +79,7 @@ class Daemon:
 
     async def _serve(self, client: ApiClient, *, pod: PodIdentity, channel: grpc.aio.Channel, recorder: EventRecorder) -> None:
         self._lines.open()
-        state_dir = StateDir(self._settings.state_dir, node_boot_id=read_node_boot_id(), pod_uid=pod.uid)
+        state_dir = StateDir(self._settings.state_dir, node_boot_id=read_node_boot_id(), pod_uid=pod.uid, memory=self._settings.memory_dir)
         state_dir.open()
         heartbeat = Heartbeat(client, pod=pod, now=lambda: datetime.now(UTC))
         actors = Actors(self._cache, services=lambda: services)

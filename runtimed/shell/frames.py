@@ -25,7 +25,7 @@ HeldRuns = dict[str, dict[int, Held]]
 
 def hello(session: str, *, slots: int = 0) -> stream_pb2.SessionRequest:
     """`slots` is how many Runs may be at it at a time; a server holds as many processes ready."""
-    return stream_pb2.SessionRequest(hello=stream_pb2.Hello(session=session, slots=slots))
+    return stream_pb2.SessionRequest(hello=stream_pb2.Hello(session=session, slots=slots, takes_batches=True))
 
 
 def execute(run: Run, *, attempt: int, workspace: Workspace, env: dict[str, str]) -> stream_pb2.SessionRequest:

@@ -16,7 +16,7 @@ import grpc
 from krtpb.executor.v1 import stream_pb2, stream_pb2_grpc
 
 from k8s.api.errors import PlatformError
-from runtimed.shell import frames
+from runtimed.shell import batches, frames
 from runtimed.shell.listener import Listener
 from runtimed.shell.unary.calls import EXECUTE_SECONDS
 from runtimed.shell.unary.session import UnarySession
@@ -55,15 +55,15 @@ class ProtocolError(Exception):
 class Session:
     """`run` for ever; `send` at any time. `execute_seconds` is the contract's, but for tests."""
 
-    def __init__(
-        self, channel: grpc.aio.Channel, *, listener: Listener, slots: int = 0, execute_seconds: float = EXECUTE_SECONDS
-    ) -> None:
+    def __init__(self, channel: grpc.aio.Channel, *, listener: Listener, slots: int = 0, execute_seconds: float = EXECUTE_SECONDS) -> None:
         self._stub = stream_pb2_grpc.RuntimeStreamStub(channel)
         self._listener = listener
         self._slots = slots
         self._unary = UnarySession(channel, listener=listener, execute_seconds=execute_seconds)
         self._is_unary = False
         self._outgoing: asyncio.Queue[stream_pb2.SessionRequest] | None = None
+        self._takes_batches = False
+        """Whether the server of this session does."""
         self._failures = 0
 
     @property
@@ -186,6 +186,7 @@ class Session:
             raise ProtocolError("the session ended before Welcome")
         if response.WhichOneof("event") != "welcome":
             raise ProtocolError("the first response of a session must be Welcome")
+        self._takes_batches = response.welcome.takes_batches
         return response.welcome.boot_id, frames.read_held(response.welcome.held)
 
     async def _listen(self, call: Any, outgoing: asyncio.Queue[stream_pb2.SessionRequest]) -> None:
@@ -196,12 +197,14 @@ class Session:
                 return
             if self._outgoing is not outgoing:
                 return
-            self._listener.on_response(response)
+            for event in batches.spread(response):
+                self._listener.on_response(event)
 
     async def _write(self, call: Any, outgoing: asyncio.Queue[stream_pb2.SessionRequest]) -> None:
         try:
             while True:
-                await call.write(await outgoing.get())
+                frame = await outgoing.get()
+                await call.write(batches.gather(frame, queued=outgoing) if self._takes_batches else frame)
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             return  # The reader sees the end too, and it is the one that tells.
 

@@ -3,15 +3,15 @@
 A concrete server is one function from a Request to a Command, handed to `server_command`.
 """
 
-from servers.sdk.command import CannotRun, ChooseCommand, Command, Request, WarmChildren, script_in
+from servers.sdk.command import CannotRun, Command, Commands, Request, WarmChildren, script_in
 from servers.sdk.commandline import server_command
 from servers.sdk.serving import CannotServe, Settings, serve
 
 __all__ = [
     "CannotRun",
     "CannotServe",
-    "ChooseCommand",
     "Command",
+    "Commands",
     "Request",
     "Settings",
     "WarmChildren",

@@ -48,11 +48,15 @@ class WarmChildren:
 
 
 class ChooseCommand(Protocol):
-    @property
-    def warm_children(self) -> WarmChildren: ...
-
     def __call__(self, request: Request, *, working_dir: str) -> Command:
         """Raises CannotRun."""
+
+
+class Commands(ChooseCommand, Protocol):
+    """All that makes one server different from another."""
+
+    @property
+    def warm_children(self) -> WarmChildren: ...
 
 
 def script_in(working_dir: str, *, entrypoint: str) -> str | None:

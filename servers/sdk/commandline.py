@@ -9,13 +9,13 @@ from typing import Any
 
 import click
 
-from servers.sdk.command import ChooseCommand
+from servers.sdk.command import Commands
 from servers.sdk.logs import configure_logging
 from servers.sdk.serving import CannotServe, Settings, serve
 
 
 def server_command(
-    choose_command: Callable[..., ChooseCommand], *, name: str, default_port: int, summary: str, options: Sequence[click.Option] = ()
+    choose_command: Callable[..., Commands], *, name: str, default_port: int, summary: str, options: Sequence[click.Option] = ()
 ) -> click.Command:
     """`choose_command` is called once, after logging is set up, with the values of `options` by name; it may raise CannotServe."""
 

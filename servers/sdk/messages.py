@@ -51,7 +51,7 @@ def welcome_event(boot_id: str, *, held: Sequence[Execution]) -> stream_pb2.Sess
     if len(entries) > WELCOME_TAILS_LIMIT:
         for entry in filter(_has_ended, entries):
             entry.exited.ClearField("stderr_tail")
-    return stream_pb2.SessionResponse(welcome=stream_pb2.Welcome(boot_id=boot_id, held=entries))
+    return stream_pb2.SessionResponse(welcome=stream_pb2.Welcome(boot_id=boot_id, held=entries, takes_batches=True))
 
 
 def accepted_event(attempt: AttemptId, *, duplicate: bool) -> stream_pb2.SessionResponse:

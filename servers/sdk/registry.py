@@ -38,7 +38,7 @@ class Observer(Protocol):
 
 
 class Registry:
-    def __init__(self, *, choose_command: ChooseCommand, work_dir: str, observer: Observer, warmth: Warmth | None) -> None:
+    def __init__(self, *, choose_command: ChooseCommand, work_dir: str, observer: Observer, warmth: Warmth | None = None) -> None:
         self._choose_command = choose_command
         # The supervisor's own working directory is another one.
         self._work_dir = os.path.abspath(work_dir)

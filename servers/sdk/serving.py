@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import grpc
 from krtpb.executor.v1 import runtime_pb2_grpc, stream_pb2_grpc
 
-from servers.sdk.command import ChooseCommand
+from servers.sdk.command import Commands
 from servers.sdk.limits import GRPC_OPTIONS
 from servers.sdk.loopback import LoopbackOnly
 from servers.sdk.registry import Registry
@@ -48,12 +48,12 @@ class Settings:
     """For how many Runs at a time children are held ready while runtimed does not say; 0: for none, whatever it says."""
 
 
-async def serve(choose_command: ChooseCommand, *, settings: Settings) -> None:
+async def serve(commands: Commands, *, settings: Settings) -> None:
     """Until a signal says to stop. Raises CannotServe."""
     stopping = _watch_signals()
     sessions = SessionService(boot_id=uuid.uuid4().hex)
-    warmth = Warmth(choose_command.warm_children, slots=settings.warm) if settings.warm else None
-    registry = Registry(choose_command=choose_command, work_dir=settings.work_dir, observer=sessions, warmth=warmth)
+    warmth = Warmth(commands.warm_children, slots=settings.warm) if settings.warm else None
+    registry = Registry(choose_command=commands, work_dir=settings.work_dir, observer=sessions, warmth=warmth)
     sessions.serve(registry)
     server = grpc.aio.server(interceptors=[LoopbackOnly()], options=GRPC_OPTIONS)
     stream_pb2_grpc.add_RuntimeStreamServicer_to_server(sessions, server)

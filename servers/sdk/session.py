@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import grpc
 from krtpb.executor.v1 import stream_pb2, stream_pb2_grpc
 
-from servers.sdk import messages
+from servers.sdk import batches, messages
 from servers.sdk.execution import AttemptId, Execution
 from servers.sdk.limits import CANCEL_GRACE_SECONDS, PENDING_REPLIES_LIMIT
 from servers.sdk.outbox import Outbox
@@ -31,8 +31,9 @@ class Refused(Exception):
 
 
 class _Session:
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, takes_batches: bool) -> None:
         self.name = name
+        self.takes_batches = takes_batches
         self.outbox = Outbox()
         self.is_superseded = asyncio.Event()
         self.has_room = asyncio.Event()
@@ -42,6 +43,11 @@ class _Session:
         self.outbox.post(fact)
         if self.outbox.fact_count >= PENDING_REPLIES_LIMIT:
             self.has_room.clear()
+
+    def next_message(self) -> stream_pb2.SessionResponse | None:
+        """What is due now, in one message where the client takes that."""
+        first = self.outbox.next()
+        return batches.gather(first, following=self.outbox.next) if first is not None and self.takes_batches else first
 
 
 class SessionService(stream_pb2_grpc.RuntimeStreamServicer):
@@ -102,7 +108,7 @@ class SessionService(stream_pb2_grpc.RuntimeStreamServicer):
     def _take_over(self, hello: stream_pb2.Hello) -> _Session:
         registry = self._registry
         assert registry is not None
-        session = _Session(hello.session)
+        session = _Session(hello.session, takes_batches=hello.takes_batches)
         if self._holder:
             self._holder.is_superseded.set()
         # From this assignment on no frame of an older session is acted on. Welcome comes STRICTLY AFTER.
@@ -118,10 +124,11 @@ class SessionService(stream_pb2_grpc.RuntimeStreamServicer):
 
     async def _take_frames(self, session: _Session, requests: AsyncIterator[stream_pb2.SessionRequest]) -> None:
         async for request in requests:
-            if self._holder is not session:
-                return
-            self._act(request, session)
-            await session.has_room.wait()
+            for frame in batches.spread(request):
+                if self._holder is not session:
+                    return
+                self._act(frame, session)
+                await session.has_room.wait()
 
     def _act(self, request: stream_pb2.SessionRequest, session: _Session) -> None:
         """Synchronous on purpose: between the fence's look and the end of the act nothing else runs."""
@@ -188,7 +195,7 @@ async def _deliver(session: _Session, context: Context) -> None:
     """Writes what is due, at the pace of the reader: `write` waits for gRPC's flow control."""
     while True:
         session.outbox.wake.clear()
-        while (message := session.outbox.next()) is not None:
+        while (message := session.next_message()) is not None:
             await context.write(message)
             if session.outbox.fact_count < PENDING_REPLIES_LIMIT:
                 session.has_room.set()

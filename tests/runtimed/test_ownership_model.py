@@ -57,5 +57,5 @@ def test_draining_and_handing_back_break_no_promise_in_any_interleaving(max_atte
 )
 def test_the_model_notices_a_missing_rule(rule: str, max_attempts: int, faults: dict[str, int]) -> None:
     assert rule in RULES
-    _, found, _ = explore(Model((rule,), max_attempts=max_attempts, **(NO_FAULTS | faults)), secs=15)
+    _, found, _ = explore(Model((rule,), max_attempts=max_attempts, **(NO_FAULTS | faults)), secs=50)
     assert found

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from k8s.api.ledger import INSTANTS, instants_of
 from k8s.api.run import Run
 from k8s.client import RUNS
 from tests.cluster.server import ApiServer
@@ -28,20 +29,9 @@ async def test_a_run_succeeds_with_its_outputs_exit_code_and_ledger(shared: Clus
     assert (run.status.exit_code, run.status.attempt) == (0, 1)
     assert condition(run, "Running") == ("False", "Completed", "")
     assert condition(run, "Completed") == ("True", "RunCompleted", "Completed successfully")
-    timings = run.status.timings
-    assert timings is not None
-    steps = [
-        timings.observed,
-        timings.assigned,
-        timings.received,
-        timings.started,
-        timings.first_output,
-        timings.finished,
-        timings.recorded,
-    ]
-    known = [step for step in steps if step is not None]
-    assert len(known) == 7
-    assert known[:4] == sorted(known[:4])
+    steps = instants_of(run.status.timings)
+    assert list(steps) == list(INSTANTS)
+    assert list(steps.values()) == sorted(steps.values())
     await shared.wait_until(lambda: not shared_rig.left_of(run))
     assert sorted(shared_rig.output_of(run)) == [("stderr", "oops"), ("stdout", "hello you")]
 

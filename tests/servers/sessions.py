@@ -41,6 +41,7 @@ class Session:
         self.welcome = welcome
         self._heard: dict[tuple[str, int], Heard] = {}
         self.is_reading = True
+        self.batches = 0
 
     def heard(self, run_uid: str, *, attempt: int = 0) -> Heard:
         return self._heard.setdefault((run_uid, attempt), Heard())
@@ -101,6 +102,11 @@ class Session:
         return response
 
     def _take(self, response: stream_pb2.SessionResponse) -> None:
+        if response.HasField("batch"):
+            self.batches += 1
+            for one in response.batch.responses:
+                self._take(one)
+            return
         kind = response.WhichOneof("event")
         event = getattr(response, str(kind))
         heard = self.heard(event.key.run_uid, attempt=event.key.attempt)
@@ -129,16 +135,17 @@ def _take_output(heard: Heard, output: stream_pb2.Output) -> None:
 
 @asynccontextmanager
 async def open_session(
-    port: int, *, name: str = "test", slots: int = 0, options: tuple[tuple[str, int], ...] = ()
+    port: int, *, name: str = "test", slots: int = 0, options: tuple[tuple[str, int], ...] = (), takes_batches: bool = False
 ) -> AsyncIterator[Session]:
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.use_local_subchannel_pool", 1), *options]) as channel:
-        yield await join(channel, name=name, slots=slots)
+        yield await join(channel, name=name, slots=slots, takes_batches=takes_batches)
 
 
-async def join(channel: grpc.aio.Channel, *, name: str = "test", slots: int = 0) -> Session:
+async def join(channel: grpc.aio.Channel, *, name: str = "test", slots: int = 0, takes_batches: bool = False) -> Session:
     call = stream_pb2_grpc.RuntimeStreamStub(channel).Session()
     async with asyncio.timeout(DEADLINE_SECONDS):
-        await call.write(stream_pb2.SessionRequest(hello=stream_pb2.Hello(session=name, slots=slots)))
+        hello = stream_pb2.Hello(session=name, slots=slots, takes_batches=takes_batches)
+        await call.write(stream_pb2.SessionRequest(hello=hello))
         response = await call.read()
     assert response is not grpc.aio.EOF, await call.code()
     assert response.WhichOneof("event") == "welcome"

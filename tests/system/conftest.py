@@ -15,6 +15,7 @@ from tests.cluster.kubectl import Kubectl
 from tests.cluster.real import RealApiServer
 from tests.cluster.server import ApiServer
 from tests.cluster.system import System
+from tests.system.stage import Stage, staged
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -34,6 +35,16 @@ def kubectl(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
             if waited.returncode:
                 pytest.fail(f"{waited.stderr}\n" + "\n".join(f"--- {name}\n{log}" for name, log in system.logs().items()))
             yield kubectl
+
+
+@pytest.fixture(scope="module", params=["embedded", pytest.param("real", marks=pytest.mark.kube)])
+def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
+    """On one server after the other, the embedded one with its audit on; needs nothing but Python there."""
+    if request.param == "real":
+        need_binaries()
+    chosen: ApiServer = RealApiServer() if request.param == "real" else EmbeddedApiServer(arguments=("--audit",))
+    with running(chosen) as server, staged(server) as stage:
+        yield stage
 
 
 @contextmanager

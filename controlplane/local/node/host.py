@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -21,6 +22,7 @@ from controlplane.local.records import Records
 from k8s.client import CONFIG_MAPS, SECRETS, ApiClient, EventRecorder, NotFound, Resource
 
 Json = dict[str, Any]
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the machine's tmpfs
 NODE_PODS: Resource[Json] = Resource("", "v1", "pods", "Pod", namespaced=True, type=dict[str, Any])
 """Pods as plain objects: the node reads far more of them than `k8s.api.pod` shows."""
 
@@ -40,7 +42,15 @@ class Host:
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
     def folders(self, pod_uid: str) -> PodFolders:
-        return PodFolders(self.root / "pods" / pod_uid)
+        memory = self.memory_root
+        return PodFolders(self.root / "pods" / pod_uid, memory / pod_uid if memory is not None else None)
+
+    @property
+    def memory_root(self) -> Path | None:
+        """Ours alone among the node's of this machine: named by who we are and where our files are."""
+        if not os.access(SHARED_MEMORY, os.W_OK | os.X_OK):
+            return None
+        return SHARED_MEMORY / f"kruntimes-{os.getuid()}-{hashlib.sha256(bytes(self.root)).hexdigest()[:12]}"
 
     def throw_away(self, folders: PodFolders) -> Path:
         """Move a Pod's files out of sight, at once; gives where they can be deleted at leisure."""

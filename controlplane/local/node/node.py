@@ -79,8 +79,9 @@ class LocalNode:
         killed = self._host.records.kill_leftovers()
         if killed:
             _log.warning("ended processes that an earlier node left behind", extra={"processes": killed})
-        for name in ("pods", "trash"):
-            await asyncio.to_thread(shutil.rmtree, self._host.root / name, ignore_errors=True)
+        root = self._host.root
+        for leftover in filter(None, (root / "pods", root / "trash", self._host.memory_root)):
+            await asyncio.to_thread(shutil.rmtree, leftover, ignore_errors=True)
 
     async def _until_booted(self, stopping: asyncio.Event) -> None:
         waits = {asyncio.ensure_future(event.wait()) for event in (self._booted, stopping)}

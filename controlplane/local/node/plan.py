@@ -42,6 +42,8 @@ class PodFolders:
     """Where a Pod's files are on this machine."""
 
     root: Path
+    memory: Path | None = None
+    """The same for files that are to be in memory, where this machine has a tmpfs for that."""
 
     @property
     def workspace(self) -> Path:
@@ -162,6 +164,7 @@ def _given_flags(program: str, *, surroundings: Surroundings) -> list[str]:
         f"--health-probe-bind-address=127.0.0.1:{ports.health}",
         f"--workspace={folders.workspace}",
         f"--state-dir={folders.state}",
+        f"--memory-dir={folders.memory or folders.state}",
         f"--kubeconfig={surroundings.kubeconfig}",
     ]
 

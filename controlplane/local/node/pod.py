@@ -65,7 +65,11 @@ class LocalPod:
         for port in (self.ports.runtime, self.ports.status, self.ports.health):
             self._host.ports.release(port)
         # Workspaces may hold many files: never in the event loop, and nobody waits for it.
-        await asyncio.to_thread(shutil.rmtree, trash, ignore_errors=True)
+        for leftover in filter(None, (trash, folders.memory)):
+            await asyncio.to_thread(shutil.rmtree, leftover, ignore_errors=True)
+        if folders.memory is not None:
+            with suppress(OSError):  # others are in it, or it never was
+                folders.memory.parent.rmdir()
 
     def stop(self, *, grace_seconds: float | None) -> None:
         """Its object was told to go. None is the Pod's own grace period."""

@@ -62,6 +62,8 @@ async def test_bash_is_offered_commands_options_and_the_names_of_objects(server:
     await server.add("runtimes", "bash")
     assert await ask_bash(krt, "krt", "c") == ["cancel", "completion"]
     assert await ask_bash(krt, "krt", "logs", "al") == ["alpha"]
+    assert await ask_bash(krt, "krt", "ex") == ["explain"]
+    assert await ask_bash(krt, "krt", "explain", "be") == ["beta"]
     assert await ask_bash(krt, "krt", "-n", "default", "get", "alpha", "run/") == ["run/alpha", "run/beta"]
     assert await ask_bash(krt, "krt", "get", "rt/") == ["rt/bash"]
     assert await ask_bash(krt, "krt", "run", "-r", "") == ["bash"]

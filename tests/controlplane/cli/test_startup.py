@@ -16,7 +16,16 @@ HEAVY = ("aiohttp", "yaml", "kubernetes", "grpc", "msgspec", "k8s.client", "boto
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--help",), ("version",), ("run", "--help"), ("completion", "zsh"), ("conformance", "--help"), ("run",), ("get", "pod/x")],
+    [
+        ("--help",),
+        ("version",),
+        ("run", "--help"),
+        ("completion", "zsh"),
+        ("conformance", "--help"),
+        ("run",),
+        ("get", "pod/x"),
+        ("explain", "--help"),
+    ],
 )
 async def test_what_needs_no_api_server_imports_no_client(krt_alone: KrtStarter, arguments: tuple[str, ...]) -> None:
     krt = await krt_alone.start(*arguments, PYTHONPROFILEIMPORTTIME="1")

@@ -73,14 +73,14 @@ def test_success_is_as_in_the_worked_example() -> None:
 
 def test_the_retry_timeline_counts_zero_two_three() -> None:
     run = bound(fresh(max_attempts=3))
-    run = after(run, transitions.running(run, now=NOW))
+    run = after(run, transitions.running(run, timings=Timings(received=NOW), now=NOW))
     assert condition(run, "Running") == ("True", "Claimed", "claimed by runtimed")
     seen = [run.attempt_number]
     for _ in range(2):
         run = after(run, transitions.retry_in_place(run, reason=Reason.RUNTIME_ERROR, message="boom", now=NOW))
         assert condition(run, "Running") == ("False", "RuntimeError", "boom")
         seen.append(run.attempt_number)
-        run = after(run, transitions.resumed(run, now=NOW))
+        run = after(run, transitions.resumed(run, timings=Timings(), now=NOW))
         assert condition(run, "Running")[:2] == ("True", "Retrying")
     assert seen == [0, 2, 3]
     run = after(run, transitions.failed(run, reason=Reason.RUNTIME_ERROR, message="boom", exit_code=1, now=NOW))

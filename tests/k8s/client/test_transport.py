@@ -271,16 +271,34 @@ async def test_more_requests_than_connections_wait_for_their_turn(api: FakeApi) 
     assert len(api.connections) <= 2
 
 
-async def test_requests_are_counted(api: FakeApi, client: ApiClient) -> None:
+async def test_requests_are_counted_as_kubernetes_names_them(api: FakeApi, client: ApiClient) -> None:
     counted: list[tuple[str, str, str]] = []
-    client.on_request = lambda method, plural, status: counted.append((method, plural, status))
+    client.on_request = lambda verb, resource, code, seconds: counted.append((verb, resource, code)) if seconds > 0 else None
     api.answer(run_body("r"))
     await client.get(RUNS, "r", namespace="default")
+    api.answer_list(run_body("r"))
+    await client.list(RUNS)
     api.refuse(409)
     with pytest.raises(Conflict):
-        await client.patch(RUNS, "r", BROKEN, namespace="default")
-    assert counted == [("GET", "runs", "200"), ("PATCH", "runs", "409")]
-    assert (client.requests_total, client.writes_total) == (2, 1)
+        await client.patch(RUNS, "r", BROKEN, namespace="default", subresource="status")
+    api.cut_next()
+    with pytest.raises(Unreachable):
+        await client.create(RUNS, run_body("r"), namespace="default")
+    async with client.stream(RUNS.path(), query={"watch": "true"}, asked=("watch", "runs")):
+        pass
+    api.refuse(410)
+    with pytest.raises(Gone):
+        async with client.stream(RUNS.path(), query={"watch": "true"}, asked=("watch", "runs")):
+            pass
+    assert counted == [
+        ("get", "runs", "200"),
+        ("list", "runs", "200"),
+        ("patch", "runs/status", "409"),
+        ("create", "runs", "Unreachable"),
+        ("watch", "runs", "200"),
+        ("watch", "runs", "410"),
+    ]
+    assert (client.requests_total, client.writes_total) == (6, 2)
 
 
 async def test_lines_of_a_log_come_whole_and_the_last_without_end_too(api: FakeApi, client: ApiClient) -> None:

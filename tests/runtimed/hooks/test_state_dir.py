@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from tests.runtimed.world import EPOCH, UID
 NOW = Instant(12.5, EPOCH)
 
 
-def open_dir(path: Path, *, boot: str = "boot-1") -> StateDir:
-    state = StateDir(path, node_boot_id=boot, pod_uid="a")
+def open_dir(path: Path, *, boot: str = "boot-1", memory: Path | None = None) -> StateDir:
+    state = StateDir(path, node_boot_id=boot, pod_uid="a", memory=memory)
     state.open()
     return state
 
@@ -75,6 +76,34 @@ def test_a_crash_before_the_new_boot_is_noted_does_it_all_again(tmp_path: Path) 
     open_dir(tmp_path)
     open_dir(tmp_path, boot="boot-2").load()
     assert open_dir(tmp_path, boot="boot-2").was_left_by_another_boot
+
+
+def test_files_in_memory_are_loaded_by_the_successor_and_disk_holds_the_boot_alone(tmp_path: Path) -> None:
+    memory = tmp_path / "memory"
+    state = open_dir(tmp_path / "state", memory=memory)
+    state.make_marker(marker())
+    state.write_record(UID, Outcome(0))
+    again = open_dir(tmp_path / "state", memory=memory)
+    assert not again.was_left_by_another_boot
+    assert again.load()[UID].markers == [marker()]
+    assert [path.name for path in (tmp_path / "state").iterdir()] == ["node-boot-id"]
+
+
+@pytest.mark.parametrize("boot", ["boot-1", "boot-2"])
+def test_memory_that_came_back_empty_means_that_everything_assigned_is_lost(tmp_path: Path, boot: str) -> None:
+    """After a boot of the node it always does; whatever else empties it must not look like a fresh Pod either."""
+    open_dir(tmp_path / "state", memory=tmp_path / "memory").make_marker(marker())
+    shutil.rmtree(tmp_path / "memory")
+    successor = open_dir(tmp_path / "state", boot=boot, memory=tmp_path / "memory")
+    assert successor.was_left_by_another_boot
+    successor.count_as_lost([(UID, 0)], now=NOW)
+    assert not open_dir(tmp_path / "state", boot=boot, memory=tmp_path / "memory").was_left_by_another_boot
+
+
+def test_a_crash_before_anything_is_noted_leaves_a_fresh_folder(tmp_path: Path) -> None:
+    (tmp_path / "memory").mkdir()
+    (tmp_path / "memory" / "node-boot-id").write_text("boot-1")
+    assert not open_dir(tmp_path / "state", memory=tmp_path / "memory").was_left_by_another_boot
 
 
 def test_an_unreadable_marker_still_counts_as_one(tmp_path: Path) -> None:

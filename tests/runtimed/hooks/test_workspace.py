@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,62 @@ def test_a_link_in_place_of_the_workspace_is_removed_and_not_followed(tmp_path: 
     Workspaces(tmp_path / "root").remove(UID)
     assert (outside / "precious").exists()
     assert not (tmp_path / "root" / UID).exists()
+
+
+def made(workspaces: Workspaces, root: Path) -> Path:
+    workspaces.prepare(run_with(source={"inline": "true"}), attempt=0, is_reused=False)
+    return root / UID
+
+
+def test_what_a_small_run_leaves_is_removed_at_once(tmp_path: Path) -> None:
+    workspaces = Workspaces(tmp_path)
+    folder = made(workspaces, tmp_path)
+    (folder / "outputs").write_text("a=1")
+    (folder / "dangling").symlink_to("nowhere")
+    assert workspaces.remove_if_small(UID)
+    assert list(tmp_path.iterdir()) == []
+    assert workspaces.remove_if_small(UID), "nothing to remove is removed"
+
+
+@pytest.mark.parametrize("left", ["a folder", "a big file", "many files"])
+def test_what_takes_longer_is_left_for_the_long_way(tmp_path: Path, left: str) -> None:
+    workspaces = Workspaces(tmp_path)
+    folder = made(workspaces, tmp_path)
+    if left == "a folder":
+        (folder / "deep").mkdir()
+    elif left == "a big file":
+        with (folder / "sparse").open("wb") as file:
+            file.truncate(1 << 30)
+    else:
+        for number in range(9):
+            (folder / str(number)).touch()
+    assert not workspaces.remove_if_small(UID)
+    assert folder.exists()
+    workspaces.remove(UID)
+    assert not folder.exists()
+
+
+def test_the_short_way_follows_no_link_either(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious").write_text("")
+    (tmp_path / UID).symlink_to(outside)
+    assert not Workspaces(tmp_path).remove_if_small(UID)
+    assert (outside / "precious").exists()
+
+
+def test_a_folder_that_is_in_the_way_is_replaced(tmp_path: Path) -> None:
+    workspaces = Workspaces(tmp_path)
+    (made(workspaces, tmp_path) / "left").touch()
+    assert [path.name for path in made(workspaces, tmp_path).iterdir()] == ["script"]
+
+
+def test_a_narrow_umask_does_not_make_the_folder_narrow(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        assert made(Workspaces(tmp_path), tmp_path).stat().st_mode & 0o777 == 0o755
+    finally:
+        os.umask(before)
 
 
 def test_folders_without_write_permission_are_removed(tmp_path: Path) -> None:

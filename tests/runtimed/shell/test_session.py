@@ -123,6 +123,27 @@ async def test_a_session_that_ends_is_told_and_a_new_one_begins(port: int) -> No
         assert await heard.next() == ("boot-1", ["a", "b"])
 
 
+async def test_to_a_server_that_takes_batches_what_waits_goes_in_one_message_and_its_batches_are_heard(port: int) -> None:
+    sizes: list[int] = []
+
+    async def batching(requests: Any, context: Any) -> None:
+        async for request in requests:
+            if request.HasField("hello"):
+                assert request.hello.takes_batches
+                await context.write(stream_pb2.SessionResponse(welcome=stream_pb2.Welcome(boot_id="boot-1", takes_batches=True)))
+            else:
+                sizes.append(len(request.batch.requests))
+                told = [stream_pb2.SessionResponse(forgotten=stream_pb2.Forgotten(key=one.forget.key)) for one in request.batch.requests]
+                await context.write(stream_pb2.SessionResponse(batch=stream_pb2.ResponseBatch(responses=told)))
+
+    async with serving(batching, port), connected(port) as (session, heard):
+        await heard.next()
+        for number in range(10):
+            session.send(frames.forget("a", number))
+        assert [await heard.next() for _ in range(10)] == ["forgotten"] * 10
+    assert sizes == [10]
+
+
 async def test_it_waits_for_a_server_that_is_not_there_yet(port: int) -> None:
     async with connected(port) as (session, heard):
         session.send(frames.forget("a", 0))  # dropped: no session stands

@@ -38,26 +38,36 @@ class AttemptKey(_message.Message):
     def __init__(self, run_uid: _Optional[str] = ..., attempt: _Optional[int] = ...) -> None: ...
 
 class SessionRequest(_message.Message):
-    __slots__ = ("hello", "execute", "cancel", "forget", "attach")
+    __slots__ = ("hello", "execute", "cancel", "forget", "attach", "batch")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     EXECUTE_FIELD_NUMBER: _ClassVar[int]
     CANCEL_FIELD_NUMBER: _ClassVar[int]
     FORGET_FIELD_NUMBER: _ClassVar[int]
     ATTACH_FIELD_NUMBER: _ClassVar[int]
+    BATCH_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     execute: Execute
     cancel: Cancel
     forget: Forget
     attach: Attach
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., execute: _Optional[_Union[Execute, _Mapping]] = ..., cancel: _Optional[_Union[Cancel, _Mapping]] = ..., forget: _Optional[_Union[Forget, _Mapping]] = ..., attach: _Optional[_Union[Attach, _Mapping]] = ...) -> None: ...
+    batch: RequestBatch
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., execute: _Optional[_Union[Execute, _Mapping]] = ..., cancel: _Optional[_Union[Cancel, _Mapping]] = ..., forget: _Optional[_Union[Forget, _Mapping]] = ..., attach: _Optional[_Union[Attach, _Mapping]] = ..., batch: _Optional[_Union[RequestBatch, _Mapping]] = ...) -> None: ...
+
+class RequestBatch(_message.Message):
+    __slots__ = ("requests",)
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    requests: _containers.RepeatedCompositeFieldContainer[SessionRequest]
+    def __init__(self, requests: _Optional[_Iterable[_Union[SessionRequest, _Mapping]]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("session", "slots")
+    __slots__ = ("session", "slots", "takes_batches")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     SLOTS_FIELD_NUMBER: _ClassVar[int]
+    TAKES_BATCHES_FIELD_NUMBER: _ClassVar[int]
     session: str
     slots: int
-    def __init__(self, session: _Optional[str] = ..., slots: _Optional[int] = ...) -> None: ...
+    takes_batches: bool
+    def __init__(self, session: _Optional[str] = ..., slots: _Optional[int] = ..., takes_batches: _Optional[bool] = ...) -> None: ...
 
 class Execute(_message.Message):
     __slots__ = ("key", "args", "env", "working_dir", "entrypoint", "handler")
@@ -107,28 +117,38 @@ class Attach(_message.Message):
     def __init__(self, key: _Optional[_Union[AttemptKey, _Mapping]] = ..., stdout_offset: _Optional[int] = ..., stderr_offset: _Optional[int] = ...) -> None: ...
 
 class SessionResponse(_message.Message):
-    __slots__ = ("welcome", "accepted", "started", "output", "exited", "forgotten")
+    __slots__ = ("welcome", "accepted", "started", "output", "exited", "forgotten", "batch")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     STARTED_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_FIELD_NUMBER: _ClassVar[int]
     EXITED_FIELD_NUMBER: _ClassVar[int]
     FORGOTTEN_FIELD_NUMBER: _ClassVar[int]
+    BATCH_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     accepted: Accepted
     started: Started
     output: Output
     exited: Exited
     forgotten: Forgotten
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., accepted: _Optional[_Union[Accepted, _Mapping]] = ..., started: _Optional[_Union[Started, _Mapping]] = ..., output: _Optional[_Union[Output, _Mapping]] = ..., exited: _Optional[_Union[Exited, _Mapping]] = ..., forgotten: _Optional[_Union[Forgotten, _Mapping]] = ...) -> None: ...
+    batch: ResponseBatch
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., accepted: _Optional[_Union[Accepted, _Mapping]] = ..., started: _Optional[_Union[Started, _Mapping]] = ..., output: _Optional[_Union[Output, _Mapping]] = ..., exited: _Optional[_Union[Exited, _Mapping]] = ..., forgotten: _Optional[_Union[Forgotten, _Mapping]] = ..., batch: _Optional[_Union[ResponseBatch, _Mapping]] = ...) -> None: ...
+
+class ResponseBatch(_message.Message):
+    __slots__ = ("responses",)
+    RESPONSES_FIELD_NUMBER: _ClassVar[int]
+    responses: _containers.RepeatedCompositeFieldContainer[SessionResponse]
+    def __init__(self, responses: _Optional[_Iterable[_Union[SessionResponse, _Mapping]]] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("boot_id", "held")
+    __slots__ = ("boot_id", "held", "takes_batches")
     BOOT_ID_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
+    TAKES_BATCHES_FIELD_NUMBER: _ClassVar[int]
     boot_id: str
     held: _containers.RepeatedCompositeFieldContainer[Held]
-    def __init__(self, boot_id: _Optional[str] = ..., held: _Optional[_Iterable[_Union[Held, _Mapping]]] = ...) -> None: ...
+    takes_batches: bool
+    def __init__(self, boot_id: _Optional[str] = ..., held: _Optional[_Iterable[_Union[Held, _Mapping]]] = ..., takes_batches: _Optional[bool] = ...) -> None: ...
 
 class Held(_message.Message):
     __slots__ = ("key", "started_unix_micros", "exited")

@@ -80,6 +80,7 @@ def test_runtimed_is_told_everything_it_needs() -> None:
         "--health-probe-bind-address=127.0.0.1:20003",
         "--workspace=/pods/uid-1/volumes/workspace",
         "--state-dir=/pods/uid-1/state",
+        "--memory-dir=/pods/uid-1/state",
         "--kubeconfig=/state/kubeconfig",
     }
     assert {name: result.environment[name] for name in ("HOSTNAME", "POD_NAMESPACE", "POD_UID")} == {
