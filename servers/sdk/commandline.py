@@ -15,9 +15,9 @@ from servers.sdk.serving import CannotServe, Settings, serve
 
 
 def server_command(
-    choose_command: Callable[..., Commands], *, name: str, default_port: int, summary: str, options: Sequence[click.Option] = ()
+    find_commands: Callable[..., Commands], *, name: str, default_port: int, summary: str, options: Sequence[click.Option] = ()
 ) -> click.Command:
-    """`choose_command` is called once, after logging is set up, with the values of `options` by name; it may raise CannotServe."""
+    """`find_commands` is called once, after logging is set up, with the values of `options` by name; it may raise CannotServe."""
 
     @click.command(name=name, help=summary, context_settings={"show_default": True})
     @click.option("--port", type=click.IntRange(0, 65535), default=default_port, help="TCP port; 0 takes a free one.")
@@ -32,7 +32,7 @@ def server_command(
         configure_logging(verbosity=verbose)
         settings = Settings(host=host, port=port, work_dir=work_dir, shutdown_grace_seconds=shutdown_grace_seconds, warm=warm)
         try:
-            asyncio.run(serve(choose_command(**own), settings=settings))
+            asyncio.run(serve(find_commands(**own), settings=settings))
         except CannotServe as error:
             logging.getLogger(name).error("cannot start", extra={"reason": str(error)})
             raise click.ClickException(str(error)) from error

@@ -47,9 +47,8 @@ async def test_what_prometheus_reads_tells_runs_writes_and_stages(shared: Cluste
     assert after["kruntimes_runtimed_active_runs", frozenset({("runtime", "bash")})] == 0
     for stage in ("schedule", "deliver", "start", "execute", "report"):
         assert grown("kruntimes_runtimed_run_stage_duration_seconds_count", runtime="bash", stage=stage) == RUNS
-    # With the client's create and the scheduler's bind, which this test plays, that is three a Run.
+    # Seldom one, on an idle machine: tests/system/test_write_budget.py holds the budget. Here it has to add up.
     running = grown("kruntimes_runtimed_status_writes_total", runtime="bash", kind="running")
-    assert running <= 1, "a Run that ends at once shows no Running, but for a stall of the machine"
     assert grown("kruntimes_runtimed_status_writes_total", runtime="bash", kind="terminal") == RUNS
     assert grown("kruntimes_api_requests_total", verb="patch", resource="runs/status", code="200") == RUNS + running
 
