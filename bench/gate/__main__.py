@@ -1,0 +1,100 @@
+"""`python -m bench.gate`: judge this tree; `record` a baseline; `proof` that the gate is to be trusted."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from bench.conditions import look_around
+from bench.gate.baseline import PATH, make_baseline, read_baseline, write_baseline
+from bench.gate.burners import burning
+from bench.gate.judging import Verdict, passes
+from bench.gate.proof import Attempt, proof_markdown
+from bench.gate.running import PLAIN, Steps, record_once, run_gate
+from bench.report.docs import replace_marked
+from bench.report.tables import table
+from bench.slowed import STEPS, launcher
+
+DOCS = Path("docs") / "performance.md"
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def main(context: click.Context) -> None:
+    """Fail when the path of a Run has become slower, dearer or chattier than the baseline allows."""
+    if context.invoked_subcommand is not None:
+        return
+    began = time.monotonic()
+    rounds = run_gate(read_baseline())
+    for verdict, steps in rounds:
+        click.echo(_round(verdict, steps) + "\n")
+    is_passed = passes([verdict for verdict, _ in rounds])
+    click.echo(f"bench-gate {'passed' if is_passed else 'FAILED'} after {len(rounds)} rounds, {time.monotonic() - began:.0f} s")
+    sys.exit(0 if is_passed else 1)
+
+
+@main.command()
+@click.option("--times", default=8, show_default=True, help="Starts on the machine as it is; it should have nothing else to do.")
+@click.option("--busy-times", default=4, show_default=True, help="Starts beside programs that use the CPU.")
+def record(times: int, busy_times: int) -> None:
+    """Measure this tree and write it as the baseline, to be committed."""
+    about = look_around()
+    idle = [record_once() for _ in _counted(times, "idle")]
+    with burning():
+        busy = [record_once() for _ in _counted(busy_times, "busy")]
+    baseline = make_baseline(idle, busy, commit=about.commit, machine=about.machine)
+    write_baseline(baseline)
+    rows = [(name, f"{one.median:.3f}", f"{one.tolerance:.3f}", f"{one.growth:.2f}") for name, one in baseline.metrics.items()]
+    click.echo(table(("metric", "median", "tolerance", "growth when busy"), rows, numeric_from=1))
+    click.echo(f"\nforeign CPU {baseline.idle_share:.2f} idle, {baseline.busy_share:.2f} busy; written to {PATH}")
+
+
+@main.command()
+@click.option("--unchanged", default=20, show_default=True, help="Runs of the gate on the tree as it is.")
+@click.option("--slowed", default=1, show_default=True, help="Runs of the gate for each step with 5 ms more in it.")
+@click.option("--update-docs", is_flag=True, help=f"Write the table into {DOCS}.")
+def proof(unchanged: int, slowed: int, update_docs: bool) -> None:
+    """Show that unchanged code passes every time, and that 5 ms in any step of the path fails."""
+    attempts = [_attempt("unchanged", should_pass=True, command=PLAIN) for _ in _counted(unchanged, "unchanged")]
+    for name, step in STEPS.items():
+        attempts += [_attempt(f"5 ms in {step.what}", should_pass=False, command=launcher(name)) for _ in _counted(slowed, step.what)]
+    text = proof_markdown(attempts)
+    click.echo(text)
+    if update_docs:
+        DOCS.write_text(replace_marked(DOCS.read_text(), text, name="proof"))
+    sys.exit(0 if all(attempt.is_right for attempt in attempts) else 1)
+
+
+def _attempt(what: str, *, should_pass: bool, command: Sequence[str]) -> Attempt:
+    return Attempt(what, should_pass, [verdict for verdict, _ in run_gate(read_baseline(), launcher=command)])
+
+
+def _counted(times: int, what: str) -> range:
+    click.echo(f"{what}: {times} times", err=True)
+    return range(times)
+
+
+def _round(verdict: Verdict, steps: Steps) -> str:
+    rows = [
+        (
+            finding.metric,
+            f"{finding.measured:.2f}",
+            f"{finding.baseline:.2f}",
+            f"{finding.limit:.2f}",
+            "**above**" if finding.is_above else "",
+        )
+        for finding in verdict.findings
+    ]
+    where = ", ".join(f"{step} {milliseconds:.1f}" for step, milliseconds in steps.items())
+    head = (
+        f"Others used {verdict.foreign_share * 100:.0f} % of the CPU; {verdict.failures} Runs did not succeed. Median steps, ms: {where}."
+    )
+    return f"{head}\n\n" + table(("against the floor", "measured", "baseline", "limit", ""), rows, numeric_from=1)
+
+
+if __name__ == "__main__":
+    main()

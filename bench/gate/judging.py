@@ -1,0 +1,56 @@
+"""The verdict: which metrics of a round are above what the baseline allows. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.gate.baseline import Baseline
+from bench.gate.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One metric of one round."""
+
+    metric: str
+    measured: float
+    baseline: float
+    limit: float
+
+    @property
+    def is_above(self) -> bool:
+        # "not <=", so that not-a-number is above too.
+        return not self.measured <= self.limit
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One round."""
+
+    findings: tuple[Finding, ...]
+    foreign_share: float
+    failures: int
+    """Runs that did not succeed."""
+
+    @property
+    def is_passed(self) -> bool:
+        return not self.failures and not self.above
+
+    @property
+    def above(self) -> list[Finding]:
+        return [finding for finding in self.findings if finding.is_above]
+
+
+def judge(metrics: Metrics, baseline: Baseline, *, foreign_share: float, failures: int) -> Verdict:
+    """Every metric against its limit on a machine as busy as this one was."""
+    findings = tuple(
+        Finding(name, measured, baseline.metrics[name].median, baseline.limit(name, foreign_share=foreign_share))
+        for name, measured in metrics.items()
+    )
+    return Verdict(findings, foreign_share, failures)
+
+
+def passes(rounds: Sequence[Verdict]) -> bool:
+    """A regression is there in every round; noise is not. So one good round is enough, but a Run that failed always counts."""
+    return any(verdict.is_passed for verdict in rounds) and not any(verdict.failures for verdict in rounds)

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from bench.gate.judging import passes
+from tests.bench.gate.made import made_verdict
+
+FINE, LIMIT, SLOW = 1.30, 1.30 * 1.06, 1.80
+
+
+def test_the_limit_itself_passes_and_anything_above_does_not() -> None:
+    assert made_verdict(LIMIT).is_passed
+    assert not made_verdict(LIMIT + 0.001).is_passed
+
+
+def test_faster_than_the_baseline_passes() -> None:
+    assert made_verdict(0.5).is_passed
+
+
+@pytest.mark.parametrize("measured", [math.nan, math.inf])
+def test_what_could_not_be_measured_does_not_pass(measured: float) -> None:
+    assert not made_verdict(measured).is_passed
+
+
+def test_a_verdict_names_what_is_above_its_limit() -> None:
+    (finding,) = made_verdict(SLOW).above
+    assert (finding.metric, finding.measured, finding.baseline) == ("latency", SLOW, 1.30)
+
+
+def test_a_busy_machine_excuses_what_an_idle_one_does_not() -> None:
+    assert not made_verdict(SLOW, foreign_share=0.05).is_passed
+    assert made_verdict(SLOW, foreign_share=0.45).is_passed
+
+
+def test_noise_that_goes_away_passes_and_a_regression_does_not_go_away() -> None:
+    assert passes([made_verdict(SLOW), made_verdict(FINE)])
+    assert not passes([made_verdict(SLOW), made_verdict(SLOW), made_verdict(SLOW)])
+
+
+def test_a_run_that_failed_is_never_noise() -> None:
+    assert not passes([made_verdict(FINE, failures=1)])
+    assert not passes([made_verdict(FINE), made_verdict(FINE, failures=1)])
