@@ -8,6 +8,10 @@ from msgspec import Struct
 
 from bench.samples import Sample, Summary, ends, summarize
 
+LEAST_WINDOW_SECONDS = 2.0
+WINDOWS_A_PASS = 10
+"""Without the overlapping ones."""
+
 
 class Window(Struct, frozen=True, kw_only=True):
     """The Runs that were meant to be sent in these seconds."""
@@ -24,6 +28,13 @@ def rolling_windows(samples: Sequence[Sample], *, width_seconds: float, step_sec
     last = max(sample.at_seconds for sample in samples)
     count = max(1, int((last - width_seconds) / step_seconds) + 1)
     return [_window(samples, begin=index * step_seconds, width_seconds=width_seconds) for index in range(count)]
+
+
+def windows_of(samples: Sequence[Sample]) -> list[Window]:
+    """Half-overlapping ones, as wide as the length of the pass suggests: long enough to hold a percentile."""
+    last = max((sample.at_seconds for sample in samples), default=0.0)
+    width_seconds = max(LEAST_WINDOW_SECONDS, last / WINDOWS_A_PASS)
+    return rolling_windows(samples, width_seconds=width_seconds, step_seconds=width_seconds / 2)
 
 
 def growth(windows: Sequence[Window]) -> float:

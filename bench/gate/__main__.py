@@ -12,7 +12,7 @@ import click
 from bench.conditions import look_around
 from bench.gate.baseline import PATH, make_baseline, read_baseline, write_baseline
 from bench.gate.burners import burning
-from bench.gate.judging import Verdict, passes
+from bench.gate.judging import Verdict, passes, summary
 from bench.gate.proof import Attempt, proof_markdown
 from bench.gate.running import PLAIN, Steps, record_once, run_gate
 from bench.report.docs import replace_marked
@@ -32,9 +32,9 @@ def main(context: click.Context) -> None:
     rounds = run_gate(read_baseline())
     for verdict, steps in rounds:
         click.echo(_round(verdict, steps) + "\n")
-    is_passed = passes([verdict for verdict, _ in rounds])
-    click.echo(f"bench-gate {'passed' if is_passed else 'FAILED'} after {len(rounds)} rounds, {time.monotonic() - began:.0f} s")
-    sys.exit(0 if is_passed else 1)
+    verdicts = [verdict for verdict, _ in rounds]
+    click.echo(f"{summary(verdicts)} ({time.monotonic() - began:.0f} s)")
+    sys.exit(0 if passes(verdicts) else 1)
 
 
 @main.command()

@@ -11,12 +11,14 @@ from pathlib import Path
 
 from tests.cluster.processes import Child
 
+BURNERS_PER_CORE = 2
+
 
 @contextmanager
 def burning() -> Iterator[None]:
-    """One a core, which together take what they are given."""
+    """Two a core: a machine on which everything of ours has to wait for its turn."""
     with tempfile.TemporaryDirectory(prefix="kruntimes-burners-") as folder:
-        count = os.cpu_count() or 1
+        count = BURNERS_PER_CORE * (os.cpu_count() or 1)
         burners = [Child([sys.executable, "-c", "while True: pass"], log=Path(folder) / "log") for _ in range(count)]
         try:
             yield

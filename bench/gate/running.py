@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import uvloop
 
 from bench.gate.baseline import Baseline, Recorded
-from bench.gate.judging import Verdict, judge
+from bench.gate.judging import Verdict, is_decided, judge
 from bench.gate.metrics import failures_of, metrics_of, steps_of
 from bench.gate.rounds import Round, measure_round, warm_up
 from bench.measuring import prepared
@@ -18,8 +19,10 @@ from bench.meters.components import CLIENT
 from bench.stages import Stage, connected, running_system
 from bench.subjects import BASH, FLOOR
 
-MAX_ROUNDS = 3
-"""Each takes about a quarter of a minute: with the starts, less than three minutes even on a slow machine."""
+BAD_ROUNDS = 3
+"""So many, and no good one, are a regression."""
+BUDGET_SECONDS = 270.0
+"""No round begins later. Starts and a round take half a minute, on a machine that is very busy a whole one."""
 PLAIN = (sys.executable, "-m")
 Steps = dict[str, float]
 
@@ -38,13 +41,12 @@ def record_once() -> Recorded:
 
 async def _judge_rounds(stage: Stage, baseline: Baseline) -> list[tuple[Verdict, Steps]]:
     verdicts: list[tuple[Verdict, Steps]] = []
+    began = time.monotonic()
     async with _measured(stage) as measure:
-        while len(verdicts) < MAX_ROUNDS:
+        while time.monotonic() - began < BUDGET_SECONDS and not is_decided([one for one, _ in verdicts], bad_rounds=BAD_ROUNDS):
             one = await measure()
             verdict = judge(metrics_of(one), baseline, foreign_share=one.foreign_share, failures=failures_of(one))
             verdicts.append((verdict, steps_of(one)))
-            if verdict.is_passed or verdict.failures:
-                break
     return verdicts
 
 

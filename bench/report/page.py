@@ -6,8 +6,8 @@ from html import escape
 from itertools import groupby
 
 from bench.report import plots
-from bench.report.tables import WINDOW_SECONDS, WINDOW_STEP_SECONDS, markdown
-from bench.results import Report, Result
+from bench.report.tables import markdown
+from bench.results import Report
 
 _STYLE = """
 body { font: 14px/1.5 system-ui, sans-serif; color: #0f172a; max-width: 1320px; margin: 2rem auto; padding: 0 1rem; }
@@ -42,12 +42,8 @@ def _galleries(report: Report) -> list[tuple[str, list[str]]]:
         ("Distributions", [plots.cdf(result, report.floor_of(result)) for result in ours]),
         ("Where the time goes", steps),
         ("Single Runs", [plots.timeline(result) for result in ours if not result.is_open_loop]),
-        ("Open loop: rolling windows", [_windows(report, result) for result in ours if result.is_open_loop]),
+        ("Open loop: rolling windows", [plots.windows_plot(result, report.floor_of(result)) for result in ours if result.is_open_loop]),
     ]
-
-
-def _windows(report: Report, result: Result) -> str:
-    return plots.windows_plot(result, report.floor_of(result), width_seconds=WINDOW_SECONDS, step_seconds=WINDOW_STEP_SECONDS)
 
 
 def _block(block: str) -> str:

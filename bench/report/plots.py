@@ -10,7 +10,7 @@ from bench.report import svg
 from bench.results import Result
 from bench.samples import Sample, ends, starts
 from bench.subjects import FLOOR
-from bench.windows import Window, rolling_windows
+from bench.windows import Window, windows_of
 
 MAX_TIMELINES = 60
 MAX_CDF_POINTS = 400
@@ -74,13 +74,10 @@ def timeline(result: Result) -> str:
     return svg.figure(f"{result.server}: {result.scenario}, {result.subject}, the first {len(runs)} Runs", body=body, height=height)
 
 
-def windows_plot(result: Result, floor: Result | None, *, width_seconds: float, step_seconds: float) -> str:
+def windows_plot(result: Result, floor: Result | None) -> str:
     """p50 (solid) and p99 (dashed) of rolling windows over an open-loop pass."""
     sides = {result.subject: (result, _OURS)} | ({FLOOR.name: (floor, _THEIRS)} if floor is not None else {})
-    series = [
-        (color, rolling_windows(side.repeats[0].samples, width_seconds=width_seconds, step_seconds=step_seconds))
-        for side, color in sides.values()
-    ]
+    series = [(color, windows_of(side.repeats[0].samples)) for side, color in sides.values()]
     filled = [(color, [window for window in windows if window.terminal.count]) for color, windows in series]
     x = svg.linear_axis(
         max(windows[-1].to_seconds for _, windows in filled),

@@ -13,10 +13,8 @@ from bench.report.targets import verdicts
 from bench.results import Report, Result
 from bench.samples import Summary, ends, summarize
 from bench.spread import figure, ratios
-from bench.windows import growth, rolling_windows
+from bench.windows import growth, windows_of
 
-WINDOW_SECONDS = 2.0
-WINDOW_STEP_SECONDS = 1.0
 Row = Sequence[str]
 
 
@@ -128,7 +126,7 @@ def _open_loop(report: Report) -> str:
 def _open_loop_row(result: Result) -> Row:
     """Over all repeats together for the tail: a p99 of a few seconds is one Run."""
     together = summarize(ends(result.samples))
-    windows = [rolling_windows(repeat.samples, width_seconds=WINDOW_SECONDS, step_seconds=WINDOW_STEP_SECONDS) for repeat in result.repeats]
+    windows = [windows_of(repeat.samples) for repeat in result.repeats]
     grown = figure([growth(of_repeat) for of_repeat in windows]).format(digits=2)
     cells = [f"{together.p50:.1f}", f"{together.p99:.1f}", f"{together.max:.1f}", f"{len(windows)} x {len(windows[0])}", grown]
     return (result.server, result.scenario, result.subject, str(together.count), str(len(result.failures)), *cells)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from click.testing import CliRunner
 from bench.__main__ import main
 from bench.ledger import segments
 from bench.results import Report, read_raw
+from bench.stages import NAMESPACE, connected, running_system
+from k8s.client import RUNS, RUNTIMES
 
 
 def run_bench(*arguments: str, out: Path) -> tuple[Report, str]:
@@ -40,3 +43,20 @@ def test_a_quick_bench_measures_both_sides_and_keeps_everything(tmp_path: Path) 
     assert {"apiserver", "scheduler", "runtimed", "server", "supervisor", "child"} <= set(ours.cpu_ms_per_run())
     assert "| embedded | serial x 20 | floor | ready to start | 1 x 20 | 0 |" in output
     assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".md", ".html"}
+
+
+@pytest.mark.slow
+def test_a_cluster_of_somebody_else_is_measured_from_outside_and_left_as_it_was(tmp_path: Path) -> None:
+    with running_system("embedded") as stage:
+        report, _ = run_bench(f"--kubeconfig={stage.kubeconfig}", "--quick", "--scenario=serial", out=tmp_path)
+
+        async def what_is_left() -> int:
+            async with connected(stage) as client:
+                runs, runtimes = await client.list(RUNS, namespace=NAMESPACE), await client.list(RUNTIMES, namespace=NAMESPACE)
+                return len(runs.items) + len(runtimes.items)
+
+        assert asyncio.run(what_is_left()) == 0
+
+    (ours,) = report.results
+    assert ours.total_cpu_ms_per_run.format() == "-"  # its processes are not ours to see
+    assert len(ours.samples) == 20

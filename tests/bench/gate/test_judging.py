@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from bench.gate.judging import passes
+from bench.gate.judging import is_decided, passes, summary
 from tests.bench.gate.made import made_verdict
 
 FINE, LIMIT, SLOW = 1.30, 1.30 * 1.06, 1.80
@@ -42,3 +42,27 @@ def test_noise_that_goes_away_passes_and_a_regression_does_not_go_away() -> None
 def test_a_run_that_failed_is_never_noise() -> None:
     assert not passes([made_verdict(FINE, failures=1)])
     assert not passes([made_verdict(FINE), made_verdict(FINE, failures=1)])
+
+
+def test_the_first_good_round_is_the_last() -> None:
+    assert is_decided([made_verdict(SLOW), made_verdict(FINE)], bad_rounds=3)
+
+
+def test_a_run_that_failed_is_the_last() -> None:
+    assert is_decided([made_verdict(FINE, failures=1)], bad_rounds=3)
+
+
+def test_bad_rounds_are_repeated_until_there_are_enough() -> None:
+    assert not is_decided([made_verdict(SLOW)] * 2, bad_rounds=3)
+    assert is_decided([made_verdict(SLOW)] * 3, bad_rounds=3)
+
+
+def test_a_bad_round_on_a_machine_busier_than_any_recorded_decides_nothing() -> None:
+    assert not is_decided([made_verdict(9.0, foreign_share=0.9)] * 5, bad_rounds=3)
+
+
+def test_the_summary_says_what_is_wrong() -> None:
+    assert summary([made_verdict(SLOW), made_verdict(FINE)]) == "bench-gate passed, in round 2"
+    assert summary([made_verdict(SLOW)] * 3) == "bench-gate FAILED in all of 3 rounds: latency"
+    assert summary([made_verdict(FINE, failures=2)]) == "bench-gate FAILED: 2 Runs did not succeed"
+    assert summary([made_verdict(9.0, foreign_share=0.9)] * 2).startswith("bench-gate FAILED to judge in 2 rounds")
