@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -11,14 +10,11 @@ from pathlib import Path
 
 from tests.cluster.processes import Child
 
-BURNERS_PER_CORE = 2
-
 
 @contextmanager
-def burning() -> Iterator[None]:
-    """Two a core: a machine on which everything of ours has to wait for its turn."""
+def burning(count: int) -> Iterator[None]:
+    """So many of them. Twice as many as cores make a machine on which everything of ours has to wait for its turn."""
     with tempfile.TemporaryDirectory(prefix="kruntimes-burners-") as folder:
-        count = BURNERS_PER_CORE * (os.cpu_count() or 1)
         burners = [Child([sys.executable, "-c", "while True: pass"], log=Path(folder) / "log") for _ in range(count)]
         try:
             yield

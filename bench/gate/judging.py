@@ -15,7 +15,8 @@ class Finding:
 
     metric: str
     measured: float
-    baseline: float
+    expected: float
+    """On a machine as busy as this one was."""
     limit: float
 
     @property
@@ -47,10 +48,15 @@ class Verdict:
 def judge(metrics: Metrics, baseline: Baseline, *, foreign_share: float, failures: int) -> Verdict:
     """Every metric against its limit on a machine as busy as this one was."""
     findings = tuple(
-        Finding(name, measured, baseline.metrics[name].median, baseline.limit(name, foreign_share=foreign_share))
+        Finding(
+            name,
+            measured,
+            expected=baseline.expected(name, foreign_share=foreign_share),
+            limit=baseline.limit(name, foreign_share=foreign_share),
+        )
         for name, measured in metrics.items()
     )
-    return Verdict(findings, foreign_share, failures, is_too_busy=foreign_share > baseline.busy_share)
+    return Verdict(findings, foreign_share, failures, is_too_busy=foreign_share > baseline.busiest_share)
 
 
 def passes(rounds: Sequence[Verdict]) -> bool:

@@ -10,7 +10,7 @@ from bench.gate.rounds import Pair, Round
 from tests.bench.made import repeat, sample
 
 IDLE = [1.30, 1.32, 1.28, 1.31, 1.29]
-BUSY = [1.9, 2.0, 2.1]
+BUSY = [1.98, 2.0, 2.02]
 
 
 def made_round(*, ours_ms: Sequence[float], floor_ms: Sequence[float], seconds: float = 2.0, cpu: float = 0.03) -> Round:
@@ -21,12 +21,9 @@ def made_round(*, ours_ms: Sequence[float], floor_ms: Sequence[float], seconds: 
 
 
 def made_baseline(*, name: str = "latency") -> Baseline:
-    return make_baseline(
-        [Recorded(foreign_share=0.05, metrics={name: value}) for value in IDLE],
-        [Recorded(foreign_share=0.45, metrics={name: value}) for value in BUSY],
-        commit="abc1234",
-        machine="2 cores",
-    )
+    idle = [Recorded(foreign_share=0.05, metrics={name: value}) for value in IDLE]
+    busy = [Recorded(foreign_share=0.45, metrics={name: value}) for value in BUSY]
+    return make_baseline([*idle, *busy], commit="abc1234", machine="2 cores")
 
 
 def made_verdict(measured: float, *, foreign_share: float = 0.05, failures: int = 0) -> Verdict:

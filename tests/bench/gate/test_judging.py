@@ -5,9 +5,10 @@ import math
 import pytest
 
 from bench.gate.judging import is_decided, passes, summary
-from tests.bench.gate.made import made_verdict
+from tests.bench.gate.made import made_baseline, made_verdict
 
-FINE, LIMIT, SLOW = 1.30, 1.30 * 1.06, 1.80
+FINE, SLOW = 1.30, 1.80
+LIMIT = made_baseline().limit("latency", foreign_share=0.05)
 
 
 def test_the_limit_itself_passes_and_anything_above_does_not() -> None:
@@ -26,7 +27,8 @@ def test_what_could_not_be_measured_does_not_pass(measured: float) -> None:
 
 def test_a_verdict_names_what_is_above_its_limit() -> None:
     (finding,) = made_verdict(SLOW).above
-    assert (finding.metric, finding.measured, finding.baseline) == ("latency", SLOW, 1.30)
+    assert (finding.metric, finding.measured, finding.limit) == ("latency", SLOW, LIMIT)
+    assert finding.expected == pytest.approx(FINE, rel=0.01)
 
 
 def test_a_busy_machine_excuses_what_an_idle_one_does_not() -> None:
