@@ -5,10 +5,10 @@ BIN    := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-kube kube-binaries bench lint layers type fmt proto proto-check constraints all clean
+.PHONY: help setup demo test test-kube kube-binaries bench bench-gate bench-gate-baseline bench-gate-proof lint layers type fmt proto proto-check constraints all clean
 
 help: ## What there is to make
-	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Two steps, because an editable install cannot be checked by hash: first everything of others, by version and hash; then us.
 $(INSTALLED): pyproject.toml constraints.txt
@@ -32,8 +32,17 @@ kube-binaries: ## Build etcd, kube-apiserver and kubectl once (cached outside th
 test-kube: $(INSTALLED) kube-binaries ## The same contract suite and more, against a real kube-apiserver with etcd
 	$(BIN)/python -m pytest -m kube
 
-bench: $(INSTALLED) ## create→start and create→finish on both API servers, 5 repeats; BENCH="--help" for options
+bench: $(INSTALLED) ## Latency, throughput, writes and CPU on both API servers beside the floor probe; BENCH="--help" for options
 	$(BIN)/python -m bench $(BENCH)
+
+bench-gate: $(INSTALLED) kube-binaries ## Fail when a Run has become slower, dearer or chattier than the committed baseline allows
+	$(BIN)/python -m bench.gate
+
+bench-gate-baseline: $(INSTALLED) kube-binaries ## Record the baseline of the gate anew, on a machine with nothing else to do
+	$(BIN)/python -m bench.gate record
+
+bench-gate-proof: $(INSTALLED) kube-binaries ## Show that the gate passes unchanged code every time and sees 5 ms in any step; GATE="--help"
+	$(BIN)/python -m bench.gate proof $(GATE)
 
 lint: $(INSTALLED) ## ruff
 	$(BIN)/ruff check .

@@ -1,84 +1,115 @@
-"""`make bench`: serial and 25 in flight, on the embedded API server and on a real kube-apiserver, or on any kubeconfig."""
+"""`make bench`: measures, prints Markdown, and keeps every sample as JSON and as a page with plots."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
-import time
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import click
+import uvloop
 
-from bench.cpu import CpuMeter
-from bench.report import Repeat, Result, make_report, markdown, write_json
-from bench.samples import Sample
-from bench.scenarios import Load
-from bench.stages import NAMESPACE, RUNTIME, Stage, connected, running_system
+from bench import measuring
+from bench.conditions import Conditions, look_around, look_back, server_version
+from bench.plan import DEFAULT_NAMES, NAMES, QUICK, Scale, make_trials
+from bench.report.docs import replace_marked
+from bench.report.page import page
+from bench.report.tables import markdown
+from bench.results import Report, Result, write_raw
+from bench.stages import LOCAL_IMAGES, ServerName, Stage, connected, running_system
 
-WARM_UP_RUNS = 10
-PARALLEL = 25
 RESULTS = Path("build") / "bench"
-
-
-class Plan(NamedTuple):
-    """How much is measured."""
-
-    repeats: int
-    serial_runs: int
-    parallel_runs: int
-
-
-async def measure(stage: Stage, *, plan: Plan) -> list[Result]:
-    """Both scenarios in turn, repeat by repeat, so that a slow minute of the machine meets both; each after a warm-up."""
-    meter = CpuMeter(stage.processes)
-    serial, parallel = f"serial x {plan.serial_runs}", f"{PARALLEL} in flight x {plan.parallel_runs}"
-    repeats: dict[str, list[Repeat]] = {serial: [], parallel: []}
-    async with connected(stage.kubeconfig) as client:
-        load = Load(client, namespace=NAMESPACE, runtime=RUNTIME)
-        async with load.observer() as observer:
-            for _ in range(plan.repeats):
-                await load.serial(observer, count=WARM_UP_RUNS)
-                repeats[serial].append(await timed(load.serial(observer, count=plan.serial_runs), meter=meter))
-                await load.in_flight(observer, count=PARALLEL, parallel=PARALLEL)
-                scenario = load.in_flight(observer, count=plan.parallel_runs, parallel=PARALLEL)
-                repeats[parallel].append(await timed(scenario, meter=meter))
-    return [Result(server=stage.server, scenario=name, repeats=done) for name, done in repeats.items()]
-
-
-async def timed(scenario: Coroutine[Any, Any, list[Sample]], *, meter: CpuMeter) -> Repeat:
-    """One pass, with its duration and what it cost."""
-    cpu_before, began = meter.read(), time.monotonic()
-    samples = await scenario
-    seconds, cpu = time.monotonic() - began, meter.read()
-    return Repeat(seconds=seconds, samples=samples, cpu_seconds={name: cpu[name] - cpu_before.get(name, 0.0) for name in cpu})
+DOCS = Path("docs") / "performance.md"
+KEPT = Path(__file__).parent / "results" / "latest.json.gz"
+"""The raw data behind docs/performance.md; older ones are in the history of this file."""
 
 
 @click.command()
 @click.option("--server", "servers", type=click.Choice(["embedded", "kube"]), multiple=True, help="Default: both, one after the other.")
 @click.option("--kubeconfig", type=click.Path(exists=True, path_type=Path), help="Measure this cluster instead; kruntimes must run in it.")
+@click.option("--scenario", "scenarios", type=click.Choice(NAMES), multiple=True, help=f"Default: {', '.join(DEFAULT_NAMES)}.")
+@click.option("--floor/--no-floor", default=None, help="The null implementation beside it [default: on kube-apiserver].")
 @click.option("--runs", default=100, show_default=True, help="Runs of one serial pass; 25 in flight make three times as many.")
-@click.option("--repeats", default=5, show_default=True, help="Passes of each scenario.")
-@click.option("--quick", is_flag=True, help="One short pass: shows that it works, not how fast it is.")
-@click.option("--out", type=click.Path(path_type=Path), default=RESULTS, show_default=True, help="Folder for the JSON with every sample.")
-def main(servers: tuple[str, ...], kubeconfig: Path | None, runs: int, repeats: int, quick: bool, out: Path) -> None:
-    """From create to the first instruction and to the end of no-op Bash Runs."""
-    plan = Plan(1, 20, 50) if quick else Plan(repeats, runs, runs * 3)
-    load_average = os.getloadavg()[0]
-    results: list[Result] = []
+@click.option("--repeats", default=5, show_default=True, help="Passes of each short scenario.")
+@click.option("--soak-minutes", default=5.0, show_default=True, help="How long `--scenario soak` takes.")
+@click.option("--quick", is_flag=True, help="One short pass of each: shows that it works, not how fast it is.")
+@click.option("--images", default=LOCAL_IMAGES, show_default=True, help="Names of the Runtimes' images on a cluster.")
+@click.option("--job-image", default="busybox", show_default=True, help="What plain Jobs run `true` of.")
+@click.option("--out", type=click.Path(path_type=Path), default=RESULTS, show_default=True, help="Folder for JSON, Markdown and HTML.")
+@click.option("--update-docs", is_flag=True, help=f"Write the tables into {DOCS} and the raw data to bench/results/, to be committed.")
+def main(
+    servers: tuple[ServerName, ...],
+    kubeconfig: Path | None,
+    scenarios: tuple[str, ...],
+    floor: bool | None,
+    runs: int,
+    repeats: int,
+    soak_minutes: float,
+    quick: bool,
+    images: str,
+    job_image: str,
+    out: Path,
+    update_docs: bool,
+) -> None:
+    """From create to the first instruction and to the end of Runs, beside what the API server itself takes."""
+    scale = QUICK if quick else Scale(repeats=repeats, serial_runs=runs, parallel_runs=runs * 3, soak_minutes=soak_minutes)
+    bench = _Bench(scenarios or DEFAULT_NAMES, scale=scale, floor=floor, job_image=job_image)
     if kubeconfig is not None:
-        results += asyncio.run(measure(Stage(kubeconfig.stem, kubeconfig, {}), plan=plan))
+        bench.measure(Stage(kubeconfig.stem, kubeconfig, image_template=images))
     else:
         for server in servers or ("embedded", "kube"):
             with running_system(server) as stage:
-                results += asyncio.run(measure(stage, plan=plan))
-    report = make_report(results, load_average=load_average)
+                bench.measure(stage)
+    report = bench.report()
     click.echo(markdown(report))
-    click.echo(f"\nevery sample: {write_json(report, folder=out)}", err=True)
-    if failed := [sample.name for result in results for sample in result.failures]:
-        sys.exit(f"{len(failed)} Runs did not succeed, the first: {failed[0]}")
+    _keep(report, out=out)
+    if update_docs:
+        DOCS.write_text(replace_marked(DOCS.read_text(), markdown(report), name="bench"))
+        write_raw(report, KEPT)
+    if report.failures:
+        sys.exit(f"{len(report.failures)} Runs did not succeed, the first: {report.failures[0].name}")
+
+
+class _Bench:
+    """Collects results stage by stage."""
+
+    def __init__(self, names: tuple[str, ...], *, scale: Scale, floor: bool | None, job_image: str) -> None:
+        self._names = names
+        self._scale = scale
+        self._floor = floor
+        self._job_image = job_image
+        self._conditions: Conditions = look_around()
+        self._servers: list[tuple[str, str]] = []
+        self._results: list[Result] = []
+
+    def measure(self, stage: Stage) -> None:
+        has_floor = stage.server == "kube" if self._floor is None else self._floor
+        uvloop.run(self._measure(stage, has_floor=has_floor))
+
+    def report(self) -> Report:
+        return Report(conditions=look_back(self._conditions, servers=self._servers), results=self._results)
+
+    async def _measure(self, stage: Stage, *, has_floor: bool) -> None:
+        async with connected(stage) as client:
+            self._servers.append((f"API server of {stage.server}", await server_version(client)))
+            trials = make_trials(self._names, scale=self._scale, has_floor=has_floor)
+            self._results += await measuring.measure_trials(client, trials, stage=stage, progress=_tell)
+            if "jobs" in self._names:
+                job = measuring.measure_jobs(client, image=self._job_image, scale=self._scale, stage=stage, progress=_tell)
+                self._results.append(await job)
+
+
+def _tell(what: str) -> None:
+    click.echo(f"{what} (load {os.getloadavg()[0]:.1f})", err=True)
+
+
+def _keep(report: Report, *, out: Path) -> None:
+    stem = report.conditions.taken.replace(":", "").replace("+0000", "Z")
+    out.mkdir(parents=True, exist_ok=True)
+    write_raw(report, out / f"{stem}.json")
+    (out / f"{stem}.md").write_text(markdown(report))
+    (out / f"{stem}.html").write_text(page(report))
+    click.echo(f"\nevery sample, the tables and the plots: {out / stem}.json, .md, .html", err=True)
 
 
 if __name__ == "__main__":

@@ -5,22 +5,37 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 PERCENTILES = (50, 90, 95, 99)
+SUCCEEDED = "Succeeded"
 
 
-class Sample(Struct, frozen=True, kw_only=True):
-    """One Run. Every time counts from the moment the create was sent, on the client's monotonic clock."""
+class Sample(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One Run (or Job). Every time counts from `at_seconds`, on the client's monotonic clock.
+
+    One that was never seen to end, or could not be created, is a sample all the same: a failure, with the time after which it
+    was given up.
+    """
 
     name: str
     phase: str
+    at_seconds: float
+    """When it was sent, or in an open loop when it was meant to be sent, since its pass began."""
     created_ms: float
     """The create was answered."""
-    started_ms: float | None
+    assigned_ms: float | None = None
+    """The watch showed its Pod."""
+    started_ms: float | None = None
     """User code's first instruction, as it reported itself through an output; None if it never did."""
     terminal_ms: float
     """The watch showed the terminal phase."""
+    steps_ms: dict[str, float] = field(default_factory=dict)
+    """`status.timings`, by name: each instant that the Run's own ledger has."""
+
+    @property
+    def is_failure(self) -> bool:
+        return self.phase != SUCCEEDED
 
 
 class Summary(Struct, frozen=True, kw_only=True):
@@ -47,3 +62,13 @@ def summarize(values: Sequence[float]) -> Summary:
     ordered = sorted(values)
     quantiles = {f"p{percent}": round(percentile(ordered, percent=percent), 3) for percent in PERCENTILES}
     return Summary(count=len(ordered), max=round(ordered[-1], 3) if ordered else math.nan, **quantiles)
+
+
+def starts(samples: Sequence[Sample]) -> list[float]:
+    """create -> first instruction, of those that had one."""
+    return [sample.started_ms for sample in samples if sample.started_ms is not None]
+
+
+def ends(samples: Sequence[Sample]) -> list[float]:
+    """create -> terminal phase seen."""
+    return [sample.terminal_ms for sample in samples]

@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -23,8 +23,10 @@ _REPO = Path(__file__).parents[2]
 class System:
     """Everything of ours but the API server, as children of this process, each with its own identity."""
 
-    def __init__(self, server: ApiServer, *, node_socket: Path | None = None) -> None:
+    def __init__(self, server: ApiServer, *, node_socket: Path | None = None, launcher: Sequence[str] = (sys.executable, "-m")) -> None:
+        """`launcher`: the words before the module that a component is."""
         self._server = server
+        self._launcher = launcher
         self.folder = Path(tempfile.mkdtemp(prefix="kruntimes-system-"))
         self.node_socket = node_socket or self.folder / "node.sock"
         """Where the node serves container logs."""
@@ -70,4 +72,4 @@ class System:
         name = module.rpartition(".")[2]
         kubeconfig = f"--kubeconfig={self._server.kubeconfig_of(user)}"
         env = os.environ | {"PYTHONPATH": os.pathsep.join([str(_REPO), str(_REPO / "proto")])}
-        self._children[name] = Child([sys.executable, "-m", module, kubeconfig, *arguments], log=self.folder / f"{name}.log", env=env)
+        self._children[name] = Child([*self._launcher, module, kubeconfig, *arguments], log=self.folder / f"{name}.log", env=env)

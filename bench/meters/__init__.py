@@ -1,0 +1,1 @@
+"""What a pass costs beside time: CPU, memory and API writes, read before and after it and never during it."""
