@@ -262,6 +262,23 @@ async def test_requests_share_connections_and_streams_do_not(api: FakeApi, clien
     assert len(api.connections) == 2
 
 
+async def test_a_burst_of_64_writes_is_on_the_wire_at_once_and_a_heartbeat_stands_behind_none(api: FakeApi, client: ApiClient) -> None:
+    in_flight, all_here = 0, asyncio.Event()
+
+    async def hold(request: web.Request) -> web.StreamResponse:
+        nonlocal in_flight
+        in_flight += 1
+        if in_flight == 65:
+            all_here.set()
+        await all_here.wait()
+        return web.json_response(run_body("r"))
+
+    for _ in range(65):
+        api.answer_by(hold)
+    await asyncio.gather(*(client.patch(RUNS, f"r{number}", BROKEN, namespace="default", subresource="status") for number in range(65)))
+    assert in_flight == len(api.connections) == 65
+
+
 async def test_more_requests_than_connections_wait_for_their_turn(api: FakeApi) -> None:
     credentials = Credentials(api.url)
     async with await ApiClient.connect(credentials, user_agent="test", max_connections=2) as client:
