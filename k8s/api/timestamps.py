@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 def format_timestamp(instant: datetime) -> str:
     """UTC with six fractional digits and `Z`, e.g. `2026-08-09T10:00:01.000250Z`. Whole-second readers parse it too."""
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    # A quarter of what strftime takes, ten times a Run.
+    return instant.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def parse_timestamp(text: str) -> datetime:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from k8s.client.notices import Changed, Deleted, Listed
-from k8s.client.resources import identify, version_number
+from k8s.client.resources import Identity, identify, version_number
 
 T = TypeVar("T")
 
@@ -59,7 +59,7 @@ class Cache(Generic[T]):
         self._seen_version = max(self._seen_version, identity.resource_version)
         if isinstance(event, Changed):
             # A replayed event about what the list did not show any more: it was created and deleted before the list.
-            change = self._put(event.object, floor=self._listed_version)
+            change = self._put(event.object, identity, floor=self._listed_version)
         else:
             change = self._remove(identity.uid, identity.resource_version)
         return [change] if change else []
@@ -67,7 +67,7 @@ class Cache(Generic[T]):
     def take(self, object: T) -> Change[T] | None:  # noqa: A002
         """The answer of a write or a GET. None when something as new is known, or it has been deleted since."""
         # The watch has passed that version: what it does not show was deleted, or left the selection, before.
-        return self._put(object, floor=self._seen_version)
+        return self._put(object, identify(object), floor=self._seen_version)
 
     def drop(self, uid: str) -> Change[T] | None:
         """A GET said NotFound: this UID is gone for good, whatever old events still arrive."""
@@ -97,15 +97,15 @@ class Cache(Generic[T]):
         self._seen_version = max(self._seen_version, version)
         self._listed_version = max(self._listed_version, version)
         self.is_synced = True
-        present = {identify(item).uid for item in listed.items}
+        items = [(item, identify(item)) for item in listed.items]
+        present = {identity.uid for _, identity in items}
         absent = [uid for uid in self._entries if uid not in present]
         removed = [self._remove(uid, version) for uid in absent]
-        put = [self._put(item, floor=floor) for item in listed.items]
+        put = [self._put(item, identity, floor=floor) for item, identity in items]
         return [change for change in (*removed, *put) if change]
 
-    def _put(self, object_: T, *, floor: int) -> Change[T] | None:
+    def _put(self, object_: T, identity: Identity, *, floor: int) -> Change[T] | None:
         """Takes it in unless as new is known. An unknown UID must be newer than `floor`, up to which all is known."""
-        identity = identify(object_)
         uid, version = identity.uid, identity.resource_version
         known = self._entries.get(uid)
         if known is not None and version <= known.version:

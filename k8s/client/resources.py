@@ -77,6 +77,14 @@ def identify(object_: object) -> Identity:
     raise TypeError(f"{type(object_).__name__} is not a Kubernetes object")
 
 
+def version_of(object_: object) -> str:
+    """Its resourceVersion, as it came; empty if it has none."""
+    if isinstance(object_, KubernetesObject):
+        return object_.metadata.resource_version
+    metadata = object_.get("metadata") if isinstance(object_, dict) else None
+    return str(metadata.get("resourceVersion") or "") if isinstance(metadata, dict) else ""
+
+
 def version_number(resource_version: str) -> int:
     """resourceVersions of one kind compare as integers (Kubernetes promises it since 1.35; etcd and ours always did)."""
     return int(resource_version) if resource_version.isdecimal() else 0

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from k8s.client.connections import Connections, Query, Stream
+from k8s.client.connections import JSON_TYPE, Connections, Query, Stream
 from k8s.client.credentials import Credentials
 from k8s.client.decoding import decode_object, decode_page
 from k8s.client.errors import ApiError, RequestTimeout, ServerError, Throttled, Unreachable
@@ -27,7 +27,10 @@ READ_VERBS = frozenset({"get", "list", "watch"})
 _VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 """As Kubernetes names them, in RBAC and in its own metrics."""
 
-JSON_TYPE = "application/json"
+MAX_CONNECTIONS = 128
+"""More than one of our processes has requests in flight: 64 Runs of a Pod may end at once, the scheduler has 32 binds and 4 messages
+out, and a heartbeat or a Lease must not stand behind them. Above it they wait here, first come first served: an API server takes
+200 writes at a time (--max-mutating-requests-inflight), and whoever sends it more is refused there. Watches are not counted."""
 MIN_RETRY_SECONDS = 0.1
 """A server that says "come back at once" again and again must not be asked in a tight loop."""
 _encode = msgspec.json.Encoder().encode
@@ -53,7 +56,7 @@ class ApiClient:
 
     @classmethod
     async def connect(
-        cls, credentials: Credentials, *, user_agent: str, request_timeout_seconds: float = 10.0, max_connections: int = 64
+        cls, credentials: Credentials, *, user_agent: str, request_timeout_seconds: float = 10.0, max_connections: int = MAX_CONNECTIONS
     ) -> ApiClient:
         """A client; the first connection is made by the first request."""
         connections = Connections(credentials, user_agent=user_agent, max_connections=max_connections)
@@ -203,7 +206,7 @@ class ApiClient:
             except ApiError as error:
                 self._count(asked, _outcome_of(error), began_at)
                 raise
-            self._count(asked, str(stream.status), began_at)
+            self._count(asked, "200", began_at)
             yield stream
 
     async def _verb(
@@ -271,15 +274,15 @@ class ApiClient:
         may_reconnect = method == "GET"
         while True:
             try:
-                status, retry_after, answer = await self._connections.send(method, path, query=query, body=body, headers=headers, what=what)
+                answer = await self._connections.send(method, path, query=query, body=body, headers=headers, what=what)
             except Unreachable:
                 if not may_reconnect:
                     raise
                 may_reconnect = False
                 continue
-            if status < 300:
-                return status, answer
-            error = self._connections.error(status, retry_after, answer, what=what)
+            if answer.status < 300:
+                return answer.status, answer.body
+            error = self._connections.error(answer.status, answer.retry_after, answer.body, what=what)
             if method != "GET" or not _may_wait(error, deadline):
                 raise error
             await asyncio.sleep(max(error.retry_after_seconds or 0.0, MIN_RETRY_SECONDS))

@@ -18,7 +18,7 @@ from k8s.client.decoding import WatchEvent, decode_bookmark, decode_event, try_d
 from k8s.client.errors import ApiError, Gone, Status, UnreadableAnswer, cut, error_from_status, message_of
 from k8s.client.notices import Changed, Deleted, Listed, Notice
 from k8s.client.pace import REAL_PACE, Backoff, Pace
-from k8s.client.resources import Resource
+from k8s.client.resources import Resource, version_of
 from k8s.client.transport import ApiClient
 
 T = TypeVar("T")
@@ -148,10 +148,11 @@ class _Watcher(Generic[T]):
             event = decode_event(line)
             if event.type == "ERROR":
                 raise self._error(event)
-            version = decode_bookmark(event.object).metadata.resource_version
+            object_ = None if event.type == "BOOKMARK" else try_decode(self.resource, event.object)
+            # An object that cannot be read has a version all the same.
+            version = version_of(object_) if object_ is not None else decode_bookmark(event.object).metadata.resource_version
         except msgspec.DecodeError as error:
             raise UnreadableAnswer(f"watch {self.resource.plural}: a line is no event: {cut(str(error))}") from error
-        object_ = None if event.type == "BOOKMARK" else try_decode(self.resource, event.object)
         # STRICTLY AFTER decoding: what breaks on the way is asked for again.
         self.version = version or self.version
         if object_ is None:

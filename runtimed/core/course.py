@@ -112,9 +112,11 @@ def _running_condition(run: Run) -> Condition | None:
 
 def _let_go_of_others(step: Step, wanted: int | None) -> bool:
     """Kills, forgets and drops whatever is not the wanted attempt (rule 12). True once nothing of it is left."""
-    others = sorted(step.state.attempts_here - ({wanted} if wanted is not None else set()))
+    others = step.state.attempts_here
+    if wanted is not None:
+        others.discard(wanted)
     # A list, not a generator: every one of them is let go of, whatever the first says.
-    return all([_let_go(step, attempt) for attempt in others])  # noqa: C419
+    return not others or all([_let_go(step, attempt) for attempt in sorted(others)])  # noqa: C419
 
 
 def _let_go(step: Step, attempt: int) -> bool:

@@ -15,9 +15,8 @@ from typing import Any, cast
 from k8s.client import ApiClient, ApiError, Credentials, Unreachable
 from k8s.client.connections import Connections
 from k8s.client.errors import error_from_answer
+from k8s.client.http1 import Answer
 from tests.k8s.client.fake_api import status_body
-
-Answer = tuple[int, str | None, bytes]
 
 
 class FakeStore:
@@ -140,8 +139,8 @@ class FakeStream:
 
 
 def good(body: dict[str, Any]) -> Answer:
-    return 200, None, json.dumps(body).encode()
+    return Answer(200, None, json.dumps(body).encode(), is_reusable=True)
 
 
 def refuse(status: int, reason: str) -> Answer:
-    return status, None, json.dumps(status_body(status, reason=reason)).encode()
+    return Answer(status, None, json.dumps(status_body(status, reason=reason)).encode(), is_reusable=True)

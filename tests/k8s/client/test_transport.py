@@ -262,6 +262,35 @@ async def test_requests_share_connections_and_streams_do_not(api: FakeApi, clien
     assert len(api.connections) == 2
 
 
+async def test_a_proxy_of_the_kubeconfig_is_used_and_a_server_named_as_its_own_is_asked_directly(api: FakeApi) -> None:
+    path = "/apis/kruntimes.io/v1alpha1/namespaces/default/runs/r"
+    for server, host, is_proxied in (("http://api.example", "api.example", True), (api.url, api.url.partition("//")[2], False)):
+        credentials = Credentials(server, token="secret", proxy=api.url.replace("//", "//user:password@"))
+        async with await ApiClient.connect(credentials, user_agent="test") as client:
+            api.answer(run_body("r"))
+            assert (await client.patch(RUNS, "r", BROKEN, namespace="default")).metadata.name == "r"
+        seen = api.seen[-1]
+        assert (seen.path, seen.headers["Host"], seen.headers["Authorization"]) == (path, host, "Bearer secret")
+        assert ("Proxy-Authorization" in seen.headers) is is_proxied
+
+
+async def test_a_burst_of_64_writes_is_on_the_wire_at_once_and_a_heartbeat_stands_behind_none(api: FakeApi, client: ApiClient) -> None:
+    in_flight, all_here = 0, asyncio.Event()
+
+    async def hold(request: web.Request) -> web.StreamResponse:
+        nonlocal in_flight
+        in_flight += 1
+        if in_flight == 65:
+            all_here.set()
+        await all_here.wait()
+        return web.json_response(run_body("r"))
+
+    for _ in range(65):
+        api.answer_by(hold)
+    await asyncio.gather(*(client.patch(RUNS, f"r{number}", BROKEN, namespace="default", subresource="status") for number in range(65)))
+    assert in_flight == len(api.connections) == 65
+
+
 async def test_more_requests_than_connections_wait_for_their_turn(api: FakeApi) -> None:
     credentials = Credentials(api.url)
     async with await ApiClient.connect(credentials, user_agent="test", max_connections=2) as client:
