@@ -7,7 +7,15 @@ waits for `lifecycle.stopping`. Leader election is `k8s.client.LeaderElector`.
 from k8s.manager.http import Check, Ports, StatusServer
 from k8s.manager.logs import configure_logging, make_formatter
 from k8s.manager.process import Lifecycle, run_process
-from k8s.manager.settings import BindAddress, BindAddressType, ManagerSettings, manager_options, parse_bind_address, take_settings
+from k8s.manager.settings import (
+    BindAddress,
+    BindAddressType,
+    ManagerSettings,
+    SecondsType,
+    manager_options,
+    parse_bind_address,
+    take_settings,
+)
 from k8s.manager.tasks import TaskCrashed, Tasks
 from k8s.manager.watchdog import LoopWatchdog
 
@@ -19,6 +27,7 @@ __all__ = [
     "LoopWatchdog",
     "ManagerSettings",
     "Ports",
+    "SecondsType",
     "StatusServer",
     "TaskCrashed",
     "Tasks",
