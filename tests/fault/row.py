@@ -1,0 +1,243 @@
+"""One row of the fault table as a test writes it: `async with Row.of(platform, "01") as row`.
+
+On entry everything is up and nothing runs; the body does harm; on leaving the harm ends, everything comes to rest, and the
+history is checked against P1 to P6 and the leak gates. When anything of that fails, history and logs are kept, and the error
+says where.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import secrets
+import shutil
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+
+from k8s.api.names import API_VERSION
+from k8s.api.run import Run
+from k8s.client import RUNS, RUNTIMES, ApiClient, apply_patch, load_credentials, merge_patch
+from tests.fault import figures, leaks, workload
+from tests.fault.checkers import check
+from tests.fault.history import History, Made, Start
+from tests.fault.platform import NAMESPACE, Platform, runtime_manifest
+from tests.fault.watching import Watching
+
+READY_SECONDS = 60.0
+REST_SECONDS = 60.0
+AT_ONCE = 25
+"""Creates in flight of a burst."""
+RETRYING = {"maxAttempts": 5, "backoff": "100ms"}
+"""For Runs under a fault that costs attempts."""
+_numbers = itertools.count(1)
+
+
+class Row:
+    """What a row may do. Use `of`."""
+
+    def __init__(self, platform: Platform, client: ApiClient, *, number: str) -> None:
+        self.platform, self.client, self.number = platform, client, number
+        self.watching = Watching(client, namespace=NAMESPACE)
+        self.made: list[Made] = []
+        self._gates: list[workload.Gate] = []
+        self._folder = platform.folder / f"row-{number}-{next(_numbers)}"
+        self._folder.mkdir()
+
+    @classmethod
+    @asynccontextmanager
+    async def of(cls, platform: Platform, number: str, *, rest_seconds: float = REST_SECONDS) -> AsyncIterator[Row]:
+        credentials = await load_credentials(kubeconfig=str(platform.api.kubeconfig))
+        async with await ApiClient.connect(credentials, user_agent="fault-test") as client:
+            row = cls(platform, client, number=number)
+            try:
+                await row._begin()
+                yield row
+                await row._rest(rest_seconds)
+            except BaseException as error:
+                platform.is_broken = True
+                error.add_note(f"history and logs: {platform.keep(f'row-{number}', under=figures.OUTPUT / 'kept')}")
+                raise
+            finally:
+                await row._end()
+
+    # -- load ---------------------------------------------------------------------------------------------------------
+
+    def gate(self) -> workload.Gate:
+        """Opened at the end of the row at the latest."""
+        self._gates.append(workload.Gate(self._folder, name=f"gate-{len(self._gates)}"))
+        return self._gates[-1]
+
+    def bash(self, body: str) -> str:
+        """As a workload that writes history."""
+        return workload.bash(body, log=self.platform.workload_log)
+
+    def python(self, body: str) -> str:
+        return workload.python(body, log=self.platform.workload_log)
+
+    async def create(self, body: str = "true", *, runtime: str = "bash", name: str = "", **spec: Any) -> Made:
+        """A Run whose script is `body`, with its history around it."""
+        script = self.python(body) if runtime == "python" else self.bash(body)
+        return await self.create_raw({"runtime": runtime, "mode": {"task": {}}, "source": {"inline": script}, **spec}, name=name)
+
+    async def create_raw(self, spec: dict[str, Any], *, name: str = "") -> Made:
+        """A Run as it is written. One whose script writes no history is not judged by the checkers of starts."""
+        name = name or f"row-{self.number}-{secrets.token_hex(5)}"
+        body = {"apiVersion": API_VERSION, "kind": "Run", "metadata": {"name": name}, "spec": spec}
+        run = await self.client.create(RUNS, body, namespace=NAMESPACE)
+        made = Made(run.uid, name, int((spec.get("retryPolicy") or {}).get("maxAttempts", 1)))
+        self.made.append(made)
+        self.platform.made.append(made)
+        return made
+
+    async def burst(self, count: int, body: str = "true", **spec: Any) -> list[Made]:
+        room = asyncio.Semaphore(AT_ONCE)
+
+        async def one() -> Made:
+            async with room:
+                return await self.create(body, **spec)
+
+        return list(await asyncio.gather(*(one() for _ in range(count))))
+
+    async def in_flight(self, count: int, *, then: str = "true", **spec: Any) -> tuple[list[Made], workload.Gate]:
+        """So many Runs that have started and wait at a gate."""
+        gate = self.gate()
+        made = await self.burst(count, f"{gate.wait}\n{then}", **spec)
+        await self.until(lambda: self.started_count(made) == count, seconds=60, what=f"{count} Runs have started")
+        return made, gate
+
+    def started_count(self, made: Iterable[Made]) -> int:
+        started = {start.run_uid for start in self.platform.history().starts}
+        return len(started & {run.uid for run in made})
+
+    async def cancel(self, made: Made) -> None:
+        await self.client.patch(RUNS, made.name, merge_patch({"spec": {"cancelRequested": True}}), namespace=NAMESPACE)
+
+    async def delete(self, made: Made) -> None:
+        await self.client.delete(RUNS, made.name, namespace=NAMESPACE)
+
+    # -- waiting ------------------------------------------------------------------------------------------------------
+
+    async def until(self, condition: Callable[[], bool], *, seconds: float, what: str) -> None:
+        await self.watching.until(condition, seconds=seconds, what=what)
+
+    def run_of(self, made: Made) -> Run | None:
+        return self.watching.runs.get(made.uid)
+
+    def is_over(self, made: Made) -> bool:
+        return made.uid in self.watching.ended_at
+
+    async def over(self, *made: Made, seconds: float = 30.0) -> list[Run]:
+        """Their last versions, once all of them are terminal."""
+        await self.until(lambda: all(map(self.is_over, made)), seconds=seconds, what="these Runs are over")
+        return [self.watching.runs[run.uid] for run in made]
+
+    async def phase(self, made: Made, phase: str, *, seconds: float = 20.0) -> Run:
+        await self.until(lambda: (run := self.run_of(made)) is not None and run.phase == phase, seconds=seconds, what=f"it is {phase}")
+        return self.watching.runs[made.uid]
+
+    def history(self) -> History:
+        """Of this row's Runs."""
+        return self.platform.history().of(self.made)
+
+    def bound_at(self, made: Made) -> float | None:
+        """When it was first seen bound."""
+        return self.watching.started_at.get(made.uid)
+
+    async def bound(self, made: Made, *, seconds: float = 20.0) -> float:
+        await self.until(lambda: self.bound_at(made) is not None, seconds=seconds, what=f"{made.name} is bound")
+        return self.watching.started_at[made.uid]
+
+    def binds(self, made: Made) -> int:
+        """How often it was bound, says the API server."""
+        return sum(write.uid == made.uid and write.is_status_of_run and write.phase == "Scheduled" for write in self.history().writes)
+
+    def starts(self, made: Made) -> list[Start]:
+        return [start for start in self.history().starts if start.run_uid == made.uid]
+
+    def pids(self, made: Made) -> list[int]:
+        """Of its user code, now."""
+        return [pid for pid, uid in self.platform.user_processes().items() if uid == made.uid]
+
+    async def leader(self, lease: str) -> str:
+        """The component that holds the Lease."""
+
+        def holder() -> str | None:
+            pids = {str(pid): name for name, pid in self.platform.system.processes.items()}
+            return next((pids[part] for part in self.watching.holder(lease).split("_") if part in pids), None)
+
+        await self.until(lambda: holder() is not None, seconds=20, what=f"one of ours holds {lease}")
+        return str(holder())
+
+    # -- harm ---------------------------------------------------------------------------------------------------------
+
+    async def fail(self, match: dict[str, Any], action: dict[str, Any], **order: Any) -> str:
+        """Arms a failpoint until the end of the row; gives its id."""
+        body = msgspec.json.encode({"match": match, "action": action, **order})
+        return str(msgspec.json.decode(await self.client.request("POST", "/failpoints", body=body))["id"])
+
+    async def hits(self, failpoint: str) -> int:
+        return int(msgspec.json.decode(await self.client.request("GET", f"/failpoints/{failpoint}"))["hits"])
+
+    async def relent(self) -> None:
+        """No failpoint is armed any more."""
+        await self.client.request("DELETE", "/failpoints")
+
+    # -- figures ------------------------------------------------------------------------------------------------------
+
+    def note(self, what: str, value: float, *, unit: str, at_most: float) -> None:
+        """A figure with the bound that it must keep."""
+        figures.note(self.number, what, value, unit=unit, bound=f"<= {at_most:g}")
+        assert value <= at_most, f"{what}: {value:g} {unit}, at most {at_most:g}"
+
+    # -- beginning and end --------------------------------------------------------------------------------------------
+
+    async def _begin(self) -> None:
+        size = self.platform.size
+        for name, pods, slots in (("bash", size.bash_pods, size.bash_slots), ("python", size.python_pods, size.python_slots)):
+            if pods:
+                patch = apply_patch(runtime_manifest(name, pods=pods, slots=slots))
+                await self.client.patch(RUNTIMES, name, patch, namespace=NAMESPACE, field_manager="fault", force=True)
+        self.watching.start()
+        await self.until(self._is_ready, seconds=READY_SECONDS, what="all Pods are ready")
+
+    def _is_ready(self) -> bool:
+        pods = [pod for pod in self.watching.pods.values() if pod.metadata.deletion_timestamp is None]
+        return len(pods) == self.platform.size.pods and all(_is_fit(pod) for pod in pods)
+
+    async def _rest(self, seconds: float) -> None:
+        """The harm ends; then everything must come to rest by itself."""
+        self.platform.heal()
+        await self.relent()
+        for gate in self._gates:
+            gate.open()
+        began = time.monotonic()
+        await self.until(lambda: all(self._is_done(run) for run in self.made), seconds=seconds, what="P1: every Run is over")
+        rested = time.monotonic() - began
+        await self.until(lambda: not leaks.held_processes(self.platform), seconds=10, what="no process is left")
+        await self.until(self._is_ready, seconds=READY_SECONDS, what="all Pods are ready again")
+        await self.until(lambda: not leaks.held_files(self.platform), seconds=10, what=f"files: {leaks.held_files(self.platform)[:4]}")
+        problems = [*check(self.history()), *leaks.held_by_processes(self.platform)]
+        assert not problems, "\n".join(problems[:20])
+        figures.note(self.number, "all at rest after the last fault", rested, unit="s", bound=f"<= {seconds:g}")
+
+    def _is_done(self, made: Made) -> bool:
+        return self.is_over(made) or (made.uid not in self.watching.runs and self.watching.has_seen(made.uid))
+
+    async def _end(self) -> None:
+        await self.watching.stop()
+        for gate in self._gates:
+            gate.open()
+            gate.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _is_fit(pod: Any) -> bool:
+    ready, beat = pod.condition("Ready"), pod.heartbeat
+    return ready is not None and ready.status == "True" and beat is not None and beat.status == "True"
+
+
+__all__ = ["RETRYING", "Row"]
