@@ -8,11 +8,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
+from k8s.api.names import CONTROLLER_LEASE, SCHEDULER_LEASE
 from tests.fault.history import Attempt, History, Write
 
 TERMINAL = frozenset({"Succeeded", "Failed", "Timeout", "Cancelled"})
 RUNTIMED_TESTS = frozenset({"/metadata/uid", "/status/assignedPodUID", "/status/attempt", "/status/phase"})
 VERSION = "/metadata/resourceVersion"
+
+LEASE_KIND = "leases.coordination.k8s.io"
+LEASES = {"krt-scheduler": SCHEDULER_LEASE, "krt-controller": CONTROLLER_LEASE}
+LANDING_SECONDS = 0.5
+"""From sending to landing, on a busy machine."""
 
 Checker = Callable[[History], list[str]]
 
@@ -80,6 +86,28 @@ def acknowledged_output_survives(history: History) -> list[str]:
         told = (last.status or {}).get("outputs", {}).get("attempt", "")
         if not told.isdecimal() or (uid, int(told)) not in ends:
             problems.append(f"P6: {last.name} Succeeded with the output of attempt {told or 'nobody'}")
+    return problems
+
+
+def only_leaders_write(writes: list[Write], *, lease_seconds: float) -> list[str]:
+    """P5, for what has several replicas: a status write lands only while its writer holds the Lease, and that is not over.
+
+    The Lease is no fence (that is the resourceVersion), so a write may land late; what this finds is one that was sent too late.
+    """
+    problems = []
+    holders: dict[str, tuple[str, float]] = {}
+    for write in writes:
+        if write.resource == LEASE_KIND and write.has_landed:
+            holders[write.name] = str((write.status or {}).get("holderIdentity") or ""), write.monotonic
+        lease = next((name for program, name in LEASES.items() if write.user_agent.startswith(program)), None)
+        if not write.is_status_of_run or not write.has_landed or lease not in holders:
+            continue
+        holder, renewed_at = holders[lease]
+        pid = write.user_agent.rpartition("_")[2].rstrip(")")
+        if f"_{pid}_" not in holder or write.monotonic > renewed_at + lease_seconds + LANDING_SECONDS:
+            problems.append(
+                f"P5: {write.user_agent} wrote {write.name} {write.monotonic - renewed_at:.1f} s after the renewal by {holder or 'nobody'}"
+            )
     return problems
 
 

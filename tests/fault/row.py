@@ -12,8 +12,10 @@ import itertools
 import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -22,13 +24,15 @@ from k8s.api.names import API_VERSION
 from k8s.api.run import Run
 from k8s.client import RUNS, RUNTIMES, ApiClient, apply_patch, load_credentials, merge_patch
 from tests.fault import figures, leaks, workload
-from tests.fault.checkers import check
+from tests.fault.checkers import TERMINAL, check, only_leaders_write
 from tests.fault.history import History, Made, Start
-from tests.fault.platform import NAMESPACE, Platform, runtime_manifest
+from tests.fault.platform import LEASE_SECONDS, NAMESPACE, Platform, runtime_manifest
 from tests.fault.watching import Watching
 
 READY_SECONDS = 60.0
 REST_SECONDS = 60.0
+OURS = ("krt-scheduler*", "krt-controller*", "runtimed*", "kruntimes-node*")
+"""User agents of all components."""
 AT_ONCE = 25
 """Creates in flight of a burst."""
 RETRYING = {"maxAttempts": 5, "backoff": "100ms"}
@@ -46,6 +50,8 @@ class Row:
         self._gates: list[workload.Gate] = []
         self._folder = platform.folder / f"row-{number}-{next(_numbers)}"
         self._folder.mkdir()
+        self._log_ends = self._logs()
+        self._began_at = time.monotonic()
 
     @classmethod
     @asynccontextmanager
@@ -59,7 +65,9 @@ class Row:
                 await row._rest(rest_seconds)
             except BaseException as error:
                 platform.is_broken = True
-                error.add_note(f"history and logs: {platform.keep(f'row-{number}', under=figures.OUTPUT / 'kept')}")
+                kept = platform.keep(f"row-{number}", under=figures.OUTPUT / "kept")
+                (kept / "error.txt").write_text("".join(traceback.format_exception(error)))
+                error.add_note(f"history and logs: {kept}")
                 raise
             finally:
                 await row._end()
@@ -124,11 +132,26 @@ class Row:
     async def until(self, condition: Callable[[], bool], *, seconds: float, what: str) -> None:
         await self.watching.until(condition, seconds=seconds, what=what)
 
+    def written_at(self, made: Made, *phases: str) -> float | None:
+        """When the first status in one of these phases landed at the API server; None if none has."""
+        writes = self.platform.history().writes
+        return next((write.monotonic for write in writes if write.uid == made.uid and write.phase in phases), None)
+
+    def ended_at(self, made: Made) -> float:
+        """When its terminal status landed."""
+        at = self.written_at(made, *TERMINAL)
+        assert at is not None
+        return at
+
+    def log_of(self, component: str) -> str:
+        """What it has logged since the row began."""
+        return self._new_text(self.platform.system.folder / f"{component}.log")
+
     def run_of(self, made: Made) -> Run | None:
         return self.watching.runs.get(made.uid)
 
     def is_over(self, made: Made) -> bool:
-        return made.uid in self.watching.ended_at
+        return made.uid in self.watching.ended
 
     async def over(self, *made: Made, seconds: float = 30.0) -> list[Run]:
         """Their last versions, once all of them are terminal."""
@@ -143,13 +166,10 @@ class Row:
         """Of this row's Runs."""
         return self.platform.history().of(self.made)
 
-    def bound_at(self, made: Made) -> float | None:
-        """When it was first seen bound."""
-        return self.watching.started_at.get(made.uid)
-
     async def bound(self, made: Made, *, seconds: float = 20.0) -> float:
-        await self.until(lambda: self.bound_at(made) is not None, seconds=seconds, what=f"{made.name} is bound")
-        return self.watching.started_at[made.uid]
+        """When its bind landed, once it has."""
+        await self.until(lambda: self.written_at(made, "Scheduled") is not None, seconds=seconds, what=f"{made.name} is bound")
+        return self.written_at(made, "Scheduled") or 0.0
 
     def binds(self, made: Made) -> int:
         """How often it was bound, says the API server."""
@@ -179,12 +199,67 @@ class Row:
         body = msgspec.json.encode({"match": match, "action": action, **order})
         return str(msgspec.json.decode(await self.client.request("POST", "/failpoints", body=body))["id"])
 
+    async def cut_watches(self, *user_agents: str) -> None:
+        for user_agent in user_agents or OURS:
+            body = msgspec.json.encode({"match": {"user_agent": user_agent}})
+            await self.client.request("POST", "/failpoints/cut", body=body)
+
+    async def storm_of_410(self) -> None:
+        """From now on every watch is told that its history is gone, those that stand are cut."""
+        for user_agent in OURS:
+            gone = {"kind": "answer", "code": 410, "reason": "Expired", "message": "too old resource version"}
+            await self.fail({"verbs": ["watch"], "user_agent": user_agent}, gone)
+        await self.client.request("POST", "/failpoints/compact", body=b'{"keep": 0}')
+        await self.cut_watches()
+
+    async def make_all_list_anew(self) -> None:
+        await self.storm_of_410()
+        await asyncio.sleep(0.5)
+        await self.relent()
+
+    @asynccontextmanager
+    async def again_and_again(self, harm: Callable[[], Awaitable[None]], *, pause_seconds: float) -> AsyncIterator[None]:
+        """Does harm every so often until the block ends; its failure is the row's."""
+
+        async def repeat() -> None:
+            while True:
+                await harm()
+                await asyncio.sleep(pause_seconds)
+
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(repeat())
+            try:
+                yield
+            finally:
+                task.cancel()
+
     async def hits(self, failpoint: str) -> int:
         return int(msgspec.json.decode(await self.client.request("GET", f"/failpoints/{failpoint}"))["hits"])
 
     async def relent(self) -> None:
         """No failpoint is armed any more."""
         await self.client.request("DELETE", "/failpoints")
+
+    def errors_logged(self) -> list[str]:
+        """Since the row began: tracebacks, and lines of level error or above."""
+        found = []
+        for log in self._logs():
+            text = self._new_text(log)
+            found += [
+                f"{log.name}: {line[:400]}"
+                for line in text.splitlines()
+                if '"ERROR"' in line or '"CRITICAL"' in line or "Traceback" in line
+            ]
+        return found
+
+    def _new_text(self, log: Path) -> str:
+        with log.open("rb") as file:
+            file.seek(self._log_ends.get(log, 0))
+            return file.read().decode(errors="replace")
+
+    def _logs(self) -> dict[Path, int]:
+        files = [*self.platform.system.folder.glob("*.log"), *self.platform.node_root.glob("pods/*/logs/*/*.log")]
+        return {file: file.stat().st_size for file in files}
 
     # -- figures ------------------------------------------------------------------------------------------------------
 
@@ -220,7 +295,12 @@ class Row:
         await self.until(lambda: not leaks.held_processes(self.platform), seconds=10, what="no process is left")
         await self.until(self._is_ready, seconds=READY_SECONDS, what="all Pods are ready again")
         await self.until(lambda: not leaks.held_files(self.platform), seconds=10, what=f"files: {leaks.held_files(self.platform)[:4]}")
-        problems = [*check(self.history()), *leaks.held_by_processes(self.platform)]
+        writes = [write for write in self.platform.history().writes if write.monotonic > self._began_at - LEASE_SECONDS]
+        problems = [
+            *check(self.history()),
+            *only_leaders_write(writes, lease_seconds=LEASE_SECONDS),
+            *leaks.held_by_processes(self.platform),
+        ]
         assert not problems, "\n".join(problems[:20])
         figures.note(self.number, "all at rest after the last fault", rested, unit="s", bound=f"<= {seconds:g}")
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.fault.checkers import PROMISES, RUNTIMED_TESTS, check
+from k8s.api.names import SCHEDULER_LEASE
+from tests.fault.checkers import LEASE_KIND, PROMISES, RUNTIMED_TESTS, check, only_leaders_write
 from tests.fault.history import RUN_KIND, History, Made, Start, Write, parse_line
 
 RUNTIMED, SCHEDULER = "runtimed", "krt-scheduler (here_1)"
@@ -62,6 +63,31 @@ def test_a_bad_history_is_refused_by_the_right_checker(promise: str, history: Hi
 
 def test_every_promise_is_shown_a_bad_history() -> None:
     assert {promise for promise, _ in BAD.values()} == set(PROMISES)
+
+
+def lease(holder: str, *, at: float) -> Write:
+    return Write(at, "krt-scheduler", "update", LEASE_KIND, "", SCHEDULER_LEASE, "l", 1, 2, 200, "", VERSION, {"holderIdentity": holder})
+
+
+def bind(pid: int, *, at: float) -> Write:
+    return Write(at, f"krt-scheduler (here_{pid})", "patch", RUN_KIND, "status", "run", "u", 1, 2, 200, "Scheduled", VERSION)
+
+
+def test_a_leader_may_write_while_its_lease_lasts() -> None:
+    assert only_leaders_write([lease("krt-scheduler_here_7_ab", at=1.0), bind(7, at=3.9)], lease_seconds=3.0) == []
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        [lease("krt-scheduler_here_7_ab", at=1.0), bind(7, at=5.0)],
+        [lease("krt-scheduler_here_7_ab", at=1.0), lease("krt-scheduler_here_8_ab", at=2.0), bind(7, at=2.1)],
+        [lease("krt-scheduler_here_7_ab", at=1.0), lease("", at=2.0), bind(7, at=2.1)],
+    ],
+    ids=["its lease is over", "another holds it", "it gave it back"],
+)
+def test_a_write_by_nobody_who_leads_is_found(late: list[Write]) -> None:
+    assert only_leaders_write(late, lease_seconds=3.0)
 
 
 def test_a_line_of_the_workload_is_read() -> None:

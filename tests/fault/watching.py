@@ -28,10 +28,8 @@ class Watching:
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._seen: set[str] = set()
-        self.ended_at: dict[str, float] = {}
-        """When each Run was first seen in a terminal phase."""
-        self.started_at: dict[str, float] = {}
-        """When each Run was first seen bound or later."""
+        self.ended: set[str] = set()
+        """UIDs of Runs that were seen in a terminal phase."""
 
     def start(self) -> None:
         followed: list[tuple[Resource[Any], Cache[Any]]] = [(RUNS, self._runs), (PODS, self._pods), (LEASES, self._leases)]
@@ -87,9 +85,6 @@ class Watching:
                 self._changed.set()
 
     def _note(self, run: Run) -> None:
-        now = time.monotonic()
         self._seen.add(run.uid)
-        if run.phase != "Pending":
-            self.started_at.setdefault(run.uid, now)
         if run.phase in TERMINAL:
-            self.ended_at.setdefault(run.uid, now)
+            self.ended.add(run.uid)
