@@ -24,7 +24,7 @@ from k8s.api.names import API_VERSION
 from k8s.api.run import Run
 from k8s.client import RUNS, RUNTIMES, ApiClient, apply_patch, load_credentials, merge_patch
 from tests.fault import figures, leaks, workload
-from tests.fault.checkers import TERMINAL, check, only_leaders_write
+from tests.fault.checkers import TERMINAL, TESTER, check, only_leaders_write
 from tests.fault.history import History, Made, Start
 from tests.fault.platform import LEASE_SECONDS, NAMESPACE, Platform, runtime_manifest
 from tests.fault.watching import Watching
@@ -57,7 +57,7 @@ class Row:
     @asynccontextmanager
     async def of(cls, platform: Platform, number: str, *, rest_seconds: float = REST_SECONDS) -> AsyncIterator[Row]:
         credentials = await load_credentials(kubeconfig=str(platform.api.kubeconfig))
-        async with await ApiClient.connect(credentials, user_agent="fault-test") as client:
+        async with await ApiClient.connect(credentials, user_agent=TESTER) as client:
             row = cls(platform, client, number=number)
             try:
                 await row._begin()
@@ -290,7 +290,7 @@ class Row:
         for gate in self._gates:
             gate.open()
         began = time.monotonic()
-        await self.until(lambda: all(self._is_done(run) for run in self.made), seconds=seconds, what="P1: every Run is over")
+        await self.until(lambda: all(self.is_done(run) for run in self.made), seconds=seconds, what="P1: every Run is over")
         rested = time.monotonic() - began
         await self.until(lambda: not leaks.held_processes(self.platform), seconds=10, what="no process is left")
         await self.until(self._is_ready, seconds=READY_SECONDS, what="all Pods are ready again")
@@ -304,7 +304,7 @@ class Row:
         assert not problems, "\n".join(problems[:20])
         figures.note(self.number, "all at rest after the last fault", rested, unit="s", bound=f"<= {seconds:g}")
 
-    def _is_done(self, made: Made) -> bool:
+    def is_done(self, made: Made) -> bool:
         return self.is_over(made) or (made.uid not in self.watching.runs and self.watching.has_seen(made.uid))
 
     async def _end(self) -> None:
