@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from k8s.api.names import API_VERSION
+from tests.cluster.access import Access, write_kubeconfig
 from tests.cluster.embedded import EmbeddedApiServer
 from tests.cluster.system import Shape, System
 from tests.fault import processes
@@ -55,18 +56,21 @@ class Platform:
         size: Size | None = None,
         shape: Shape | None = None,
         server_flags: tuple[str, ...] = (),
-        node_kubeconfig: Path | None = None,
+        stale_seconds: float = STALE_SECONDS,
+        runtimed_port: int | None = None,
     ) -> None:
+        """`runtimed_port`: where runtimed finds the API server, if not at its own port."""
         self.size = size or Size()
         self.folder = Path(tempfile.mkdtemp(prefix="krt-fault-"))
         socket = self.folder / "node.sock"
         self.api = EmbeddedApiServer(folder=self.folder / "api", arguments=("--audit", "--node-socket", str(socket), *server_flags))
-        runtimed = (f"--runtimed-kubeconfig={node_kubeconfig}",) if node_kubeconfig else ()
+        self._runtimed_port = runtimed_port
+        self._runtimed_kubeconfig = self.folder / "runtimed.kubeconfig"
         default = Shape(
             schedulers=2,
             scheduler_flags=LEADING,
-            controller_flags=(*LEADING, f"--stale-threshold={STALE_SECONDS:g}s"),
-            node_flags=runtimed,
+            controller_flags=(*LEADING, f"--stale-threshold={stale_seconds:g}s"),
+            node_flags=(f"--runtimed-kubeconfig={self._runtimed_kubeconfig}",) if runtimed_port else (),
         )
         self.system = System(self.api, node_socket=socket, shape=shape or default)
         self.workload_log = self.folder / "workload.log"
@@ -78,6 +82,9 @@ class Platform:
 
     def start(self) -> None:
         self.api.start()
+        if self._runtimed_port is not None:
+            access = Access(f"http://127.0.0.1:{self._runtimed_port}", self.api.admin.token)
+            write_kubeconfig(self._runtimed_kubeconfig, access=access, user="runtimed")
         self.system.start()
 
     def stop(self) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import urllib.request
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 
 import psutil
@@ -88,3 +90,21 @@ def user_processes(root: Path) -> dict[int, str]:
             path = environment[at:].partition(b"\0")[0].decode()
             found[int(folder.name)] = path.split("/")[-2]
     return found
+
+
+def metrics_of(pid: int) -> str:
+    """What the process serves at /metrics, wherever that is."""
+    for connection in psutil.Process(pid).net_connections(kind="tcp"):
+        if connection.status != psutil.CONN_LISTEN:
+            continue
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{connection.laddr.port}/metrics", timeout=2) as answer:
+                return str(answer.read().decode())
+        except (OSError, ValueError, HTTPException):
+            continue  # gRPC is served there, or health
+    return ""
+
+
+def metric(pid: int, name: str) -> float:
+    """The sum of a metric over its labels."""
+    return sum(float(line.rpartition(" ")[2]) for line in metrics_of(pid).splitlines() if line.startswith(name))

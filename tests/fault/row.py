@@ -13,7 +13,7 @@ import secrets
 import shutil
 import time
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from tests.fault import figures, leaks, workload
 from tests.fault.checkers import TERMINAL, TESTER, check, only_leaders_write
 from tests.fault.history import History, Made, Start
 from tests.fault.platform import LEASE_SECONDS, NAMESPACE, Platform, runtime_manifest
+from tests.fault.processes import metrics_of
 from tests.fault.watching import Watching
 
 READY_SECONDS = 60.0
@@ -48,8 +49,8 @@ class Row:
         self.watching = Watching(client, namespace=NAMESPACE)
         self.made: list[Made] = []
         self._gates: list[workload.Gate] = []
-        self._folder = platform.folder / f"row-{number}-{next(_numbers)}"
-        self._folder.mkdir()
+        self.folder = platform.folder / f"row-{number}-{next(_numbers)}"
+        self.folder.mkdir()
         self._log_ends = self._logs()
         self._began_at = time.monotonic()
 
@@ -76,7 +77,7 @@ class Row:
 
     def gate(self) -> workload.Gate:
         """Opened at the end of the row at the latest."""
-        self._gates.append(workload.Gate(self._folder, name=f"gate-{len(self._gates)}"))
+        self._gates.append(workload.Gate(self.folder, name=f"gate-{len(self._gates)}"))
         return self._gates[-1]
 
     def bash(self, body: str) -> str:
@@ -91,10 +92,10 @@ class Row:
         script = self.python(body) if runtime == "python" else self.bash(body)
         return await self.create_raw({"runtime": runtime, "mode": {"task": {}}, "source": {"inline": script}, **spec}, name=name)
 
-    async def create_raw(self, spec: dict[str, Any], *, name: str = "") -> Made:
-        """A Run as it is written. One whose script writes no history is not judged by the checkers of starts."""
+    async def create_raw(self, spec: dict[str, Any], *, name: str = "", metadata: dict[str, Any] | None = None, **others: Any) -> Made:
+        """A Run as it is written, `others` beside its spec. One whose script writes no history is not judged by the checkers of starts."""
         name = name or f"row-{self.number}-{secrets.token_hex(5)}"
-        body = {"apiVersion": API_VERSION, "kind": "Run", "metadata": {"name": name}, "spec": spec}
+        body = {"apiVersion": API_VERSION, "kind": "Run", "metadata": {"name": name, **(metadata or {})}, "spec": spec, **others}
         run = await self.client.create(RUNS, body, namespace=NAMESPACE)
         made = Made(run.uid, name, int((spec.get("retryPolicy") or {}).get("maxAttempts", 1)))
         self.made.append(made)
@@ -252,6 +253,16 @@ class Row:
             ]
         return found
 
+    def everything_said(self) -> Iterator[tuple[str, str]]:
+        """Where and what: logs since the row began, events, status of all Runs, metrics."""
+        for log in self._logs():
+            yield log.name, self._new_text(log)
+        for write in self.platform.history().writes:
+            yield f"{write.resource} {write.name}", str(write.status)
+        for role, pids in self.platform.roles().items():
+            for pid in pids:
+                yield f"metrics of {role}", metrics_of(pid)
+
     def _new_text(self, log: Path) -> str:
         with log.open("rb") as file:
             file.seek(self._log_ends.get(log, 0))
@@ -312,7 +323,7 @@ class Row:
         for gate in self._gates:
             gate.open()
             gate.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _is_fit(pod: Any) -> bool:

@@ -50,10 +50,13 @@ class Watching:
     def pods(self) -> dict[str, Pod]:
         return {pod.uid: pod for pod in self._pods}
 
+    def lease(self, name: str) -> JsonObject:
+        """As last seen; without a holder when there is none."""
+        return next((one for one in self._leases if one["metadata"]["name"] == name), {"spec": {}})
+
     def holder(self, lease: str) -> str:
         """Who holds it; empty for nobody."""
-        found = (one["spec"].get("holderIdentity") or "" for one in self._leases if one["metadata"]["name"] == lease)
-        return next(found, "")
+        return self.lease(lease)["spec"].get("holderIdentity") or ""
 
     def has_seen(self, uid: str) -> bool:
         """At any time, if it is gone now."""
