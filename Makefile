@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fault test-kube kube-binaries bench lint layers type fmt proto proto-check constraints all clean
+.PHONY: help setup demo test test-fault fuzz soak test-kube kube-binaries bench lint layers type fmt proto proto-check constraints all clean
 
 help: ## What there is to make
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,13 @@ REPEAT ?= 1
 test-fault: $(INSTALLED) ## Every row of docs/reliability.md that one machine can show; REPEAT=3 for three passes
 	@rm -f .fault/figures.jsonl
 	@for pass in $$(seq $(REPEAT)); do echo "pass $$pass of $(REPEAT)"; $(BIN)/python -m pytest tests/fault -m fault || exit 1; done
+
+fuzz: $(INSTALLED) ## A million hostile Runs into everything that looks into one; CASES=n, SEED=n
+	$(BIN)/python -m tests.fault.fuzz --cases $(or $(CASES),1000000) $(if $(SEED),--seed $(SEED))
+
+MINUTES ?= 20
+soak: $(INSTALLED) ## Mixed Runs and a random fault every few seconds, a verdict per promise; MINUTES=n, SOAK="--help" for options
+	$(BIN)/python -m tests.fault.soak --minutes $(MINUTES) $(SOAK)
 
 kube-binaries: ## Build etcd, kube-apiserver and kubectl once (cached outside the repo), or take KUBEBUILDER_ASSETS
 	@tests/cluster/build-binaries.sh
