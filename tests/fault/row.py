@@ -281,12 +281,15 @@ class Row:
 
     # -- beginning and end --------------------------------------------------------------------------------------------
 
-    async def _begin(self) -> None:
+    async def make_runtimes(self) -> None:
         size = self.platform.size
         for name, pods, slots in (("bash", size.bash_pods, size.bash_slots), ("python", size.python_pods, size.python_slots)):
             if pods:
                 patch = apply_patch(runtime_manifest(name, pods=pods, slots=slots))
                 await self.client.patch(RUNTIMES, name, patch, namespace=NAMESPACE, field_manager="fault", force=True)
+
+    async def _begin(self) -> None:
+        await self.make_runtimes()
         self.watching.start()
         await self.until(self._is_ready, seconds=READY_SECONDS, what="all Pods are ready")
 

@@ -1,13 +1,14 @@
-"""Rows 20 to 25: Pods that are cut off, deleted, replaced; clocks that jump; disks that sync slowly."""
+"""Rows 20 to 25 and 55: Pods that are cut off, deleted, replaced; clocks that jump, disks that sync slowly, loops that stand still."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from tests.fault.processes import is_alive, metric
 from tests.fault.proxy import Proxy
 from tests.fault.row import RETRYING, Row
 from tests.fault.watching import Watching
+from tests.fault.workload import Gate
 from tests.runtimed.rig import REPO, Cluster, Rig
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow, pytest.mark.timeout(150)]
@@ -151,7 +153,7 @@ def is_fit(row: Row, name: str) -> bool:
     return pod is not None and pod.heartbeat is not None and pod.heartbeat.status == "True" and pod.condition("Ready") is not None
 
 
-# -- rows 24 and 25: components with a shim in their interpreter --------------------------------------------------------
+# -- rows 24, 25 and 55: components with a shim in their interpreter --------------------------------------------------------
 
 
 def shimmed(environment: dict[str, str], **shim: str) -> dict[str, str]:
@@ -247,6 +249,8 @@ async def test_row_25_every_fsync_takes_two_seconds(api: EmbeddedApiServer, tmp_
         for run in runs:
             assert (await cluster.wait(run)).phase == "Succeeded"
         asking.cancel()
+        with suppress(asyncio.CancelledError):
+            await asking
         assert log.read_text() == syncs, "a Run waited for the disk"
         figures.note("25", "longest answer of /healthz under load", max(lags), unit="s", bound="<= 0.25")
         assert max(lags) < 0.25
@@ -256,9 +260,42 @@ async def ask_health(port: int, lags: list[float]) -> None:
     """An answer can come no sooner than the loop turns."""
     while True:
         began_at = time.monotonic()
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        assert (await reader.read()).startswith(b"HTTP/1.1 200")
-        writer.close()
+        assert await health_code(port) == 200
         lags.append(time.monotonic() - began_at)
         await asyncio.sleep(0.02)
+
+
+async def test_row_55_a_loop_that_stands_still_is_found_out(api: EmbeddedApiServer, tmp_path: Path) -> None:
+    """From inside at once, with the place; from outside by the liveness probe, also when it is over. Its successor re-attaches."""
+    async with shimmed_pod(api, KRT_SHIM_BLOCK="10") as (rig, cluster):
+        gate = Gate(tmp_path)
+        run = await cluster.script(f"{gate.wait}; exit 7")
+        await cluster.wait(run, lambda run: run.phase == "Running")
+        assert rig.runtimed is not None
+        blocked_at = time.monotonic()
+        os.kill(rig.runtimed.pid, signal.SIGUSR2)
+        await cluster.wait_until(lambda: "event loop is blocked" in rig.log_text(), seconds=9)
+        figures.note("55", "the log says where", time.monotonic() - blocked_at, unit="s", bound="<= 9")
+        assert "sitecustomize" in rig.log_text()
+        assert await health_code(rig.health_port) == 500
+        seconds = time.monotonic() - blocked_at
+        figures.note("55", "the liveness probe fails", seconds, unit="s", bound="<= 15")
+        assert seconds < 15
+        rig.kill_runtimed()  # as the kubelet does
+        rig.start_runtimed()
+        gate.open()
+        run = await cluster.wait(run)
+        assert (run.phase, run.status.exit_code, run.status.attempt) == ("Failed", 7, 1)
+        gate.close()
+
+
+async def health_code(port: int) -> int:
+    """Waits for an answer; a loop that stands still gives none."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    try:
+        return int((await reader.read()).split()[1])
+    finally:
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
