@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from typing import Any, TypeAlias
 
 import grpc
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from krtpb.executor.v1 import stream_pb2, stream_pb2_grpc
 
 from servers.sdk import messages

@@ -44,7 +44,9 @@ EPOCH = datetime(2026, 8, 9, 10, tzinfo=UTC)
 
 def full_run() -> dict[str, Any]:
     """A valid one with every kind of field in it."""
-    term = {"labelSelector": {"matchLabels": {"a": "b"}, "matchExpressions": [{"key": "a", "operator": "In", "values": ["b"]}]}}
+    term: dict[str, Any] = {
+        "labelSelector": {"matchLabels": {"a": "b"}, "matchExpressions": [{"key": "a", "operator": "In", "values": ["b"]}]}
+    }
     term |= {"topologyKey": "kruntimes.io/runtime-pod"}
     return {
         "apiVersion": "kruntimes.io/v1alpha1",

@@ -7,7 +7,7 @@ itself (see `workload`), one short append a line, outside of everything that our
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -112,18 +112,25 @@ class History:
         )
 
 
-class Recorder:
-    """Reads both files on as they grow."""
+def read_embedded(line: bytes) -> Write:
+    return msgspec.json.decode(line, type=Write)
 
-    def __init__(self, *, audit: Path, workload: Path, wall_minus_monotonic: float) -> None:
+
+class Recorder:
+    """Reads both files on as they grow. `read_write` turns a line of the audit into a Write, or into None."""
+
+    def __init__(
+        self, *, audit: Path, workload: Path, wall_minus_monotonic: float, read_write: Callable[[bytes], Write | None] = read_embedded
+    ) -> None:
         self._audit, self._workload = _Tail(audit), _Tail(workload)
+        self._read_write = read_write
         self._wall_minus_monotonic = wall_minus_monotonic
         self._history = History()
 
     def read(self) -> History:
         """Everything so far."""
         history = self._history
-        history.writes.extend(msgspec.json.decode(line, type=Write) for line in self._audit.new_lines())
+        history.writes.extend(write for line in self._audit.new_lines() if (write := self._read_write(line)) is not None)
         for line in self._workload.new_lines():
             what, start = parse_line(line.decode(), wall_minus_monotonic=self._wall_minus_monotonic)
             (history.starts if what == "start" else history.ends).append(start)

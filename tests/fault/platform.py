@@ -15,9 +15,10 @@ from typing import Any
 from k8s.api.names import API_VERSION
 from tests.cluster.access import Access, write_kubeconfig
 from tests.cluster.embedded import EmbeddedApiServer
+from tests.cluster.real import RealApiServer
 from tests.cluster.system import Shape, System
-from tests.fault import processes
-from tests.fault.history import History, Made, Recorder
+from tests.fault import kube_audit, processes
+from tests.fault.history import History, Made, Recorder, read_embedded
 
 NAMESPACE = "default"
 LEASE_SECONDS = 3.0
@@ -55,22 +56,30 @@ class Platform:
         *,
         size: Size | None = None,
         shape: Shape | None = None,
-        server_flags: tuple[str, ...] = (),
+        is_real: bool = False,
         stale_seconds: float = STALE_SECONDS,
         runtimed_port: int | None = None,
     ) -> None:
-        """`runtimed_port`: where runtimed finds the API server, if not at its own port."""
+        """`is_real`: a kube-apiserver with etcd, which has no failpoints.
+
+        `runtimed_port`: where runtimed finds the API server, if not at its own port.
+        """
         self.size = size or Size()
         self.folder = Path(tempfile.mkdtemp(prefix="krt-fault-"))
         socket = self.folder / "node.sock"
-        self.api = EmbeddedApiServer(folder=self.folder / "api", arguments=("--audit", "--node-socket", str(socket), *server_flags))
+        self.is_real = is_real
+        self.api: EmbeddedApiServer | RealApiServer
+        if is_real:
+            self.api = RealApiServer(folder=self.folder / "api", is_audited=True)
+        else:
+            self.api = EmbeddedApiServer(folder=self.folder / "api", arguments=("--audit", "--node-socket", str(socket)))
         self._runtimed_port = runtimed_port
-        self._runtimed_kubeconfig = self.folder / "runtimed.kubeconfig"
+        self._given_kubeconfig = self.folder / "runtimed.kubeconfig" if runtimed_port else self.api.kubeconfig_of("kruntimes-runtimed")
         default = Shape(
             schedulers=2,
             scheduler_flags=LEADING,
             controller_flags=(*LEADING, f"--stale-threshold={stale_seconds:g}s"),
-            node_flags=(f"--runtimed-kubeconfig={self._runtimed_kubeconfig}",) if runtimed_port else (),
+            node_flags=(f"--runtimed-kubeconfig={self._given_kubeconfig}",) if is_real or runtimed_port else (),
         )
         self.system = System(self.api, node_socket=socket, shape=shape or default)
         self.workload_log = self.folder / "workload.log"
@@ -78,13 +87,16 @@ class Platform:
         self.is_broken = False
         # The workload reads the wall clock; nothing on this machine moves it while we run.
         offset = time.time() - time.monotonic()
-        self._recorder = Recorder(audit=self.api.folder / "audit.jsonl", workload=self.workload_log, wall_minus_monotonic=offset)
+        read_write = kube_audit.reader(wall_minus_monotonic=offset) if is_real else read_embedded
+        self._recorder = Recorder(
+            audit=self.api.folder / "audit.jsonl", workload=self.workload_log, wall_minus_monotonic=offset, read_write=read_write
+        )
 
     def start(self) -> None:
         self.api.start()
         if self._runtimed_port is not None:
             access = Access(f"http://127.0.0.1:{self._runtimed_port}", self.api.admin.token)
-            write_kubeconfig(self._runtimed_kubeconfig, access=access, user="runtimed")
+            write_kubeconfig(self._given_kubeconfig, access=access, user="runtimed")
         self.system.start()
 
     def stop(self) -> None:
@@ -94,7 +106,7 @@ class Platform:
 
     def heal(self) -> None:
         """Starts what a fault has ended."""
-        if not self.api.processes or not processes.is_alive(self.api.processes["apiserver"]):
+        if not self.api.processes or not all(map(processes.is_alive, self.api.processes.values())):
             self.api.stop()
             self.api.start()
         for name in self.system.names:

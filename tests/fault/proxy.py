@@ -75,6 +75,7 @@ async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> N
 def _owner_of(port: int, *, server_port: int) -> int:
     """The process whose connection to us comes from `port`."""
     for connection in psutil.net_connections(kind="tcp"):
-        if connection.laddr.port == port and connection.raddr and connection.raddr.port == server_port:
+        ours, theirs = connection.laddr, connection.raddr
+        if ours and theirs and ours.port == port and theirs.port == server_port:
             return int(connection.pid or 0)
     return 0

@@ -97,7 +97,10 @@ class Row:
         name = name or f"row-{self.number}-{secrets.token_hex(5)}"
         body = {"apiVersion": API_VERSION, "kind": "Run", "metadata": {"name": name, **(metadata or {})}, "spec": spec, **others}
         run = await self.client.create(RUNS, body, namespace=NAMESPACE)
-        made = Made(run.uid, name, int((spec.get("retryPolicy") or {}).get("maxAttempts", 1)))
+        return self.take_over(Made(run.uid, name, int((spec.get("retryPolicy") or {}).get("maxAttempts", 1))))
+
+    def take_over(self, made: Made) -> Made:
+        """From now on it is this row's."""
         self.made.append(made)
         self.platform.made.append(made)
         return made
@@ -239,6 +242,8 @@ class Row:
 
     async def relent(self) -> None:
         """No failpoint is armed any more."""
+        if self.platform.is_real:
+            return
         await self.client.request("DELETE", "/failpoints")
 
     def errors_logged(self) -> list[str]:
@@ -298,7 +303,18 @@ class Row:
         return len(pods) == self.platform.size.pods and all(_is_fit(pod) for pod in pods)
 
     async def _rest(self, seconds: float) -> None:
-        """The harm ends; then everything must come to rest by itself."""
+        rested = await self.come_to_rest(seconds)
+        writes = [write for write in self.platform.history().writes if write.monotonic > self._began_at - LEASE_SECONDS]
+        problems = [
+            *check(self.history()),
+            *only_leaders_write(writes, lease_seconds=LEASE_SECONDS),
+            *leaks.held_by_processes(self.platform),
+        ]
+        assert not problems, "\n".join(problems[:20])
+        figures.note(self.number, "all at rest after the last fault", rested, unit="s", bound=f"<= {seconds:g}")
+
+    async def come_to_rest(self, seconds: float) -> float:
+        """The harm ends; then everything must come to rest by itself. Says how long that took."""
         self.platform.heal()
         await self.relent()
         for gate in self._gates:
@@ -309,14 +325,7 @@ class Row:
         await self.until(lambda: not leaks.held_processes(self.platform), seconds=10, what="no process is left")
         await self.until(self._is_ready, seconds=READY_SECONDS, what="all Pods are ready again")
         await self.until(lambda: not leaks.held_files(self.platform), seconds=10, what=f"files: {leaks.held_files(self.platform)[:4]}")
-        writes = [write for write in self.platform.history().writes if write.monotonic > self._began_at - LEASE_SECONDS]
-        problems = [
-            *check(self.history()),
-            *only_leaders_write(writes, lease_seconds=LEASE_SECONDS),
-            *leaks.held_by_processes(self.platform),
-        ]
-        assert not problems, "\n".join(problems[:20])
-        figures.note(self.number, "all at rest after the last fault", rested, unit="s", bound=f"<= {seconds:g}")
+        return rested
 
     def is_done(self, made: Made) -> bool:
         return self.is_over(made) or (made.uid not in self.watching.runs and self.watching.has_seen(made.uid))

@@ -47,12 +47,17 @@ async def end_of(pid: int) -> float:
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[float] = loop.create_future()
     fd = os.pidfd_open(pid)
-    loop.add_reader(fd, lambda: ended.done() or ended.set_result(time.monotonic()))
+    loop.add_reader(fd, _settle, ended)
     try:
         return await ended
     finally:
         loop.remove_reader(fd)
         os.close(fd)
+
+
+def _settle(ended: asyncio.Future[float]) -> None:
+    if not ended.done():
+        ended.set_result(time.monotonic())
 
 
 async def test_a_cancelled_run_that_is_deaf_is_gone_in_its_grace_and_half_a_second_with_its_daemon(platform: Platform) -> None:

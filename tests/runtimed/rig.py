@@ -52,7 +52,7 @@ class Rig:
         self.server: Child | None = None
         self.runtimed: Child | None = None
         self._generation = 0
-        self.runtimed_program = ("-m", "runtimed")
+        self.runtimed_program: tuple[str, ...] = ("-m", "runtimed")
         self.environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(REPO), str(REPO / "proto")])}
 
     # -- processes ----------------------------------------------------------------------------------------------------
