@@ -5,7 +5,8 @@ BIN    := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-kube kube-binaries bench bench-gate bench-gate-baseline bench-gate-proof lint layers type fmt proto proto-check constraints all clean
+.PHONY: help setup demo test test-fault fuzz soak test-kube kube-binaries bench bench-gate bench-gate-baseline bench-gate-proof
+.PHONY: lint layers type fmt proto proto-check constraints all clean
 
 help: ## What there is to make
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,7 +25,19 @@ demo: $(INSTALLED) ## Local mode, 120 Runs over the texts in examples/, one resu
 	@$(BIN)/python examples/demo.py
 
 test: $(INSTALLED) ## Unit, contract and whole-system tests; needs nothing but Python
-	$(BIN)/python -m pytest -m "not kube"
+	$(BIN)/python -m pytest -m "not kube and not fault"
+
+REPEAT ?= 1
+test-fault: $(INSTALLED) ## Every row of docs/reliability.md that one machine can show; REPEAT=3 for three passes
+	@rm -f .fault/figures.jsonl
+	@for pass in $$(seq $(REPEAT)); do echo "pass $$pass of $(REPEAT)"; $(BIN)/python -m pytest tests/fault -m fault || exit 1; done
+
+fuzz: $(INSTALLED) ## A million hostile Runs into everything that looks into one; CASES=n, SEED=n
+	$(BIN)/python -m tests.fault.fuzz --cases $(or $(CASES),1000000) $(if $(SEED),--seed $(SEED))
+
+MINUTES ?= 20
+soak: $(INSTALLED) ## Mixed Runs and a random fault every few seconds, a verdict per promise; MINUTES=n, SOAK="--help" for options
+	$(BIN)/python -m tests.fault.soak --minutes $(MINUTES) $(SOAK)
 
 kube-binaries: ## Build etcd, kube-apiserver and kubectl once (cached outside the repo), or take KUBEBUILDER_ASSETS
 	@tests/cluster/build-binaries.sh

@@ -36,7 +36,8 @@ async def serve(
     /readyz asks the API server for one object of the kind `probed`.
     """
     credentials = await load_credentials(kubeconfig=settings.kubeconfig)
-    client = await ApiClient.connect(credentials, user_agent=name)
+    # The pid tells replicas apart in the API server's log.
+    client = await ApiClient.connect(credentials, user_agent=f"{name} ({socket.gethostname()}_{os.getpid()})")
     client.on_request = RequestMetrics(registry).note
 
     async def api_answers() -> None:
@@ -62,10 +63,14 @@ async def _lead(client: ApiClient, settings: ManagerSettings, *, name: str, leas
     if not settings.leader_elect:
         await work(client)
         return
+    times = settings.lease_times
     elector = LeaderElector(
         client,
         lease_name=lease_name,
         namespace=os.environ.get("POD_NAMESPACE") or "default",
         identity=f"{name}_{socket.gethostname()}_{os.getpid()}",
+        lease_seconds=times.lease_seconds,
+        renew_deadline_seconds=times.renew_deadline_seconds,
+        retry_seconds=times.retry_seconds,
     )
     await elector.run(lambda: work(client))

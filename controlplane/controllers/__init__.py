@@ -14,29 +14,11 @@ from controlplane.controllers.runtime import RuntimeController
 from controlplane.controllers.runtime_objects import DAEMON_IMAGE, SERVICE_ACCOUNT, RuntimeSettings
 from controlplane.controllers.ttl import FinishedRunCollector
 from controlplane.process import serve
-from k8s.api.durations import parse_duration
 from k8s.api.names import CONTROLLER_LEASE
 from k8s.client import RUNTIMES, ApiClient, EventRecorder
-from k8s.manager import Lifecycle, ManagerSettings, Tasks, make_registry, manager_options, run_process, take_settings
+from k8s.manager import Lifecycle, ManagerSettings, SecondsType, Tasks, make_registry, manager_options, run_process, take_settings
 
 PROCESS = "krt-controller"
-
-
-class SecondsType(click.ParamType[float]):
-    """A Go duration above zero, in seconds."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
-        try:
-            seconds = parse_duration(str(value)).total_seconds()
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-        if seconds <= 0:
-            self.fail(f"{value!r} must be longer than nothing; write it as in 30s", param, ctx)
-        return seconds
 
 
 @click.command(name=PROCESS, context_settings={"help_option_names": ["-h", "--help"]})

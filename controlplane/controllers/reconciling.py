@@ -16,6 +16,7 @@ from k8s.api.errors import KrtError
 from k8s.client import (
     REAL_PACE,
     ApiClient,
+    ApiError,
     Backoff,
     Cache,
     Change,
@@ -114,7 +115,8 @@ class Reconciler:
 
     def _back_off(self, key: str, error: Exception) -> None:
         backoff = self._failures.setdefault(key, Backoff(first_seconds=FIRST_RETRY_SECONDS, max_seconds=LAST_RETRY_SECONDS))
-        delay = backoff.next_delay(self._pace.chance())
+        asked_seconds = error.retry_after_seconds if isinstance(error, ApiError) else None
+        delay = max(backoff.next_delay(self._pace.chance()), asked_seconds or 0.0)
         if backoff.is_worth_a_line:
             trace = None if isinstance(error, KrtError) else error
             logger.warning("reconcile failed", extra={"controller": self._name, "key": key} | message_of(error), exc_info=trace)

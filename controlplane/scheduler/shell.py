@@ -116,6 +116,8 @@ class SchedulerShell:
             has_landed = True
         except ApiError as error:
             self._note_failure(decision, error)
+            # STRICTLY BEFORE the core decides again: a busy API server says when to come back.
+            await asyncio.sleep(error.retry_after_seconds or 0.0)
             await self._read_again(run)
         if has_landed and isinstance(decision, Bind):
             self._note_bind(decision, seconds=self._clock() - began_at)

@@ -32,18 +32,29 @@ def check_env_name(name: str, *, field: str) -> None:
 
 def check_run_manifest(manifest: Mapping[str, Any]) -> None:
     """Raises InvalidRun for the first field that breaks a rule."""
-    spec = manifest.get("spec")
-    if not isinstance(spec, Mapping):
+    if not isinstance(manifest, Mapping) or not isinstance(spec := manifest.get("spec"), Mapping):
         raise InvalidRun(field="spec", message="must be an object with `runtime` and `mode`")
-    _check_source(spec.get("source") or {})
-    _check_args((spec.get("mode") or {}).get("task") or {})
+    _check_source(_object(spec, "source", field="spec.source"))
+    _check_args(_object(_object(spec, "mode", field="spec.mode"), "task", field="spec.mode.task"))
     _check_env(spec.get("env") or [])
     _check_duration(spec.get("timeout"), field="spec.timeout")
-    _check_duration((spec.get("retryPolicy") or {}).get("backoff"), field="spec.retryPolicy.backoff")
+    _check_duration(_object(spec, "retryPolicy", field="spec.retryPolicy").get("backoff"), field="spec.retryPolicy.backoff")
+
+
+def _object(parent: Mapping[str, Any], key: str, *, field: str) -> Mapping[str, Any]:
+    """Empty where it is absent."""
+    found = parent.get(key)
+    if found is None:
+        return {}
+    if not isinstance(found, Mapping):
+        raise InvalidRun(field=field, message=f"must be an object, not {type(found).__name__}")
+    return found
 
 
 def _check_source(source: Mapping[str, Any]) -> None:
     inline = source.get("inline")
+    if inline is not None and not isinstance(inline, str):
+        raise InvalidRun(field="spec.source.inline", message=f"must be a string, not {type(inline).__name__}")
     if inline is not None and len(inline) > MAX_INLINE_LENGTH:
         raise InvalidRun(
             field="spec.source.inline",
@@ -69,16 +80,20 @@ def _check_args(task: Mapping[str, Any]) -> None:
             )
 
 
-def _check_env(env: Sequence[Mapping[str, Any]]) -> None:
+def _check_env(env: Any) -> None:
+    if isinstance(env, str) or not isinstance(env, Sequence) or not all(isinstance(variable, Mapping) for variable in env):
+        raise InvalidRun(field="spec.env", message="must be a list of objects with `name` and `value`")
     if len(env) > MAX_ENV:
         raise InvalidRun(field="spec.env", message=f"has {len(env)} items, the limit is {MAX_ENV}")
     for index, variable in enumerate(env):
         check_env_name(str(variable.get("name", "")), field=f"spec.env[{index}].name")
 
 
-def _check_duration(text: str | None, *, field: str) -> None:
+def _check_duration(text: Any, *, field: str) -> None:
     if text is None:
         return
+    if not isinstance(text, str):
+        raise InvalidRun(field=field, message=f"must be a string as in 1m30s, not {type(text).__name__}")
     try:
         parse_duration(text)
     except ValueError as error:

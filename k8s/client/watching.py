@@ -36,6 +36,8 @@ class WatchSettings:
     """The API server sends a bookmark about every minute; a connection silent for longer is taken for dead."""
     list_interval_seconds: float = 1.0
     """At most one list in this time, whatever happens: a 410 storm must not become a list storm."""
+    relist_seconds: float = 600.0
+    """After so long a watch that ends is followed by a list: what no watch has ever told is found out that way."""
     settled_seconds: float = 1.0
     """A watch that lived this long, or brought an event, was a good one: the next starts without delay."""
 
@@ -82,6 +84,7 @@ class _Watcher(Generic[T]):
     version: str = ""
     backoff: Backoff = field(default_factory=Backoff)
     next_list_at: float = float("-inf")
+    relist_at: float = float("inf")
 
     async def listed_then_watched(self) -> AsyncGenerator[Notice[T], None]:
         """A list, then what happens after it, until its history is gone (raises Gone)."""
@@ -94,14 +97,16 @@ class _Watcher(Generic[T]):
             page_size=self.settings.page_size,
         )
         self.version = listing.resource_version
+        self.relist_at = self.pace.clock() + self.settings.relist_seconds
         yield Listed(listing.items, listing.resource_version)
         async with aclosing(self._reconnected()) as notices:
             async for notice in notices:
                 yield notice
 
     async def _reconnected(self) -> AsyncGenerator[Notice[T], None]:
-        """Watch after watch, each from where the last one ended. Raises Gone, and UnreadableAnswer: then only a list helps."""
-        while True:
+        """Watch after watch, each from where the last one ended, until a list is due. Raises Gone, and UnreadableAnswer: then only
+        a list helps."""
+        while self.pace.clock() < self.relist_at:
             started_at = self.pace.clock()
             try:
                 async with aclosing(self._watched_once()) as notices:

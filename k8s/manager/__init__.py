@@ -8,7 +8,15 @@ from k8s.manager.http import Check, Ports, StatusServer
 from k8s.manager.logs import configure_logging, make_formatter
 from k8s.manager.process import Lifecycle, run_process
 from k8s.manager.registry import make_registry
-from k8s.manager.settings import BindAddress, BindAddressType, ManagerSettings, manager_options, parse_bind_address, take_settings
+from k8s.manager.settings import (
+    BindAddress,
+    BindAddressType,
+    ManagerSettings,
+    SecondsType,
+    manager_options,
+    parse_bind_address,
+    take_settings,
+)
 from k8s.manager.tasks import TaskCrashed, Tasks
 from k8s.manager.watchdog import LoopWatchdog
 
@@ -20,6 +28,7 @@ __all__ = [
     "LoopWatchdog",
     "ManagerSettings",
     "Ports",
+    "SecondsType",
     "StatusServer",
     "TaskCrashed",
     "Tasks",

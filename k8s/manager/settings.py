@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import click
 
+from k8s.api.durations import parse_duration
 from k8s.api.errors import UsageError
+from k8s.client.leases import LeaseTimes
 
 F = TypeVar("F", bound=Callable[..., Any])
 DISABLED = "0"
+_LEASE_FLAGS = ("leader_elect_lease_duration", "leader_elect_renew_deadline", "leader_elect_retry_period")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,23 @@ class BindAddressType(click.ParamType[str]):
         return str(value)
 
 
+class SecondsType(click.ParamType[float]):
+    """A Go duration above zero, in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        try:
+            seconds = parse_duration(str(value)).total_seconds()
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if seconds <= 0:
+            self.fail(f"{value!r} must be longer than nothing; write it as in 30s", param, ctx)
+        return seconds
+
+
 @dataclass(frozen=True, slots=True)
 class ManagerSettings:
     """The shared flags of one process."""
@@ -58,6 +78,7 @@ class ManagerSettings:
     """Where /healthz and /readyz are served."""
     leader_elect: bool = False
     """Whether to wait for the Lease: needed with more than one replica."""
+    lease_times: LeaseTimes = field(default_factory=LeaseTimes)
     verbosity: int = 0
 
     @property
@@ -77,9 +98,15 @@ def manager_options(*, metrics: str, health: str, has_leader_election: bool = Tr
 
 
 def take_settings(parameters: dict[str, Any]) -> ManagerSettings:
-    """Removes the shared flags from a command's parameters and returns them as one value."""
+    """Removes the shared flags from a command's parameters and returns them as one value. Raises click.UsageError."""
     fields = ("kubeconfig", "metrics_bind_address", "health_probe_bind_address", "leader_elect", "verbosity")
-    return ManagerSettings(**{name: parameters.pop(name) for name in fields if name in parameters})
+    settings = ManagerSettings(**{name: parameters.pop(name) for name in fields if name in parameters})
+    if _LEASE_FLAGS[0] not in parameters:
+        return settings
+    try:
+        return replace(settings, lease_times=LeaseTimes(*(parameters.pop(flag) for flag in _LEASE_FLAGS)))
+    except ValueError as error:
+        raise click.UsageError(f"--leader-elect-*: {error}") from error
 
 
 def _options(*, metrics: str, health: str, has_leader_election: bool) -> list[Callable[[Any], Any]]:
@@ -92,4 +119,12 @@ def _options(*, metrics: str, health: str, has_leader_election: bool) -> list[Ca
     ]
     if has_leader_election:
         options.append(click.option("--leader-elect/--no-leader-elect", default=False, help="Work only while holding the Lease."))
+        seconds: dict[str, Any] = {"type": SecondsType(), "show_default": True}
+        options += [
+            click.option(
+                "--leader-elect-lease-duration", default="15s", help="After so long without a renewal others take the Lease.", **seconds
+            ),
+            click.option("--leader-elect-renew-deadline", default="10s", help="After so long without one the leader stops.", **seconds),
+            click.option("--leader-elect-retry-period", default="2s", help="Between two renewals.", **seconds),
+        ]
     return options

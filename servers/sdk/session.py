@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from typing import Any, TypeAlias
 
 import grpc
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from krtpb.executor.v1 import stream_pb2, stream_pb2_grpc
 
 from servers.sdk import batches, messages
@@ -123,12 +124,15 @@ class SessionService(stream_pb2_grpc.RuntimeStreamServicer):
         return session
 
     async def _take_frames(self, session: _Session, requests: AsyncIterator[stream_pb2.SessionRequest]) -> None:
-        async for request in requests:
-            for frame in batches.spread(request):
-                if self._holder is not session:
-                    return
-                self._act(frame, session)
-                await session.has_room.wait()
+        try:
+            async for request in requests:
+                for frame in batches.spread(request):
+                    if self._holder is not session:
+                        return
+                    self._act(frame, session)
+                    await session.has_room.wait()
+        except DecodeError as error:
+            raise Refused("a frame is no SessionRequest") from error
 
     def _act(self, request: stream_pb2.SessionRequest, session: _Session) -> None:
         """Synchronous on purpose: between the fence's look and the end of the act nothing else runs."""

@@ -28,6 +28,15 @@ START_SECONDS = 60.0
 """It takes about four; a machine that is busy with other tests takes longer."""
 CRDS = Path(__file__).parents[2] / "k8s" / "crds"
 _RBAC = Path(__file__).with_name("rbac.yaml")
+_AUDIT_POLICY = """apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived, ResponseStarted]
+rules:
+- level: RequestResponse
+  verbs: [create, update, patch, delete]
+  resources: [{group: kruntimes.io, resources: [runs, runs/status]}, {group: coordination.k8s.io, resources: [leases]}]
+- level: None
+"""
 _USERS = {"admin": "system:masters", "kruntimes-scheduler": "", "kruntimes-controller": "", "kruntimes-runtimed": ""}
 _PATHS = {
     "CustomResourceDefinition": "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
@@ -41,7 +50,9 @@ class RealApiServer:
 
     name = "real"
 
-    def __init__(self, *, folder: Path | None = None) -> None:
+    def __init__(self, *, folder: Path | None = None, is_audited: bool = False) -> None:
+        """`is_audited`: every write, with what it stood on and what came of it, in `audit.jsonl` of the folder."""
+        self._is_audited = is_audited
         self._is_own_folder = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="kruntimes-kube-"))
         self._etcd_port, self._peer_port, self._port = 0, 0, 0
@@ -102,6 +113,12 @@ class RealApiServer:
         self._apiserver.stop(kill=kill)
         self._start_apiserver()
 
+    def restart_etcd(self, *, kill: bool = False) -> None:
+        """etcd ends and comes back with the same data; kube-apiserver finds it again by itself."""
+        assert self._etcd is not None
+        self._etcd.stop(kill=kill)
+        self._start_etcd()
+
     def compact(self) -> None:
         """Makes etcd forget all revisions but the newest, as its own schedule would after five minutes."""
         revision = self._etcd_call("/v3/kv/range", {"key": "AA=="})["header"]["revision"]
@@ -154,10 +171,18 @@ class RealApiServer:
              f"--service-account-key-file={self.folder / 'sa.pub'}",
              f"--service-account-signing-key-file={self.folder / 'sa.key'}",
              # Without a controller-manager no namespace has a default ServiceAccount, and no Pod would be admitted.
-             "--disable-admission-plugins=ServiceAccount", "--profiling=false"],
+             "--disable-admission-plugins=ServiceAccount", "--profiling=false", *self._audit_flags()],
             log=self.folder / "kube-apiserver.log",
         )  # fmt: skip
         _wait_until(lambda: self._get("/readyz") == b"ok", child=self._apiserver)
+
+    def _audit_flags(self) -> list[str]:
+        if not self._is_audited:
+            return []
+        policy = self.folder / "audit-policy.yaml"
+        policy.write_text(_AUDIT_POLICY)
+        # Each line is written before its request is answered, as the embedded server does it.
+        return [f"--audit-policy-file={policy}", f"--audit-log-path={self.folder / 'audit.jsonl'}", "--audit-log-mode=blocking-strict"]
 
     def _install(self, *manifests: Path) -> None:
         assert self._apiserver is not None

@@ -11,6 +11,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -20,13 +21,35 @@ from tests.cluster.server import ApiServer
 _REPO = Path(__file__).parents[2]
 
 
-class System:
-    """Everything of ours but the API server, as children of this process, each with its own identity."""
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How much of everything, and with which flags. As it is: one of each, as `krt local` has it."""
 
-    def __init__(self, server: ApiServer, *, node_socket: Path | None = None, launcher: Sequence[str] = (sys.executable, "-m")) -> None:
+    schedulers: int = 1
+    controllers: int = 1
+    scheduler_flags: tuple[str, ...] = ()
+    controller_flags: tuple[str, ...] = ()
+    node_flags: tuple[str, ...] = ()
+
+
+class System:
+    """Everything of ours but the API server, as children of this process, each with its own identity.
+
+    Components are named `scheduler`, `controllers`, `node`; further replicas are `scheduler-2` and so on.
+    """
+
+    def __init__(
+        self,
+        server: ApiServer,
+        *,
+        node_socket: Path | None = None,
+        shape: Shape | None = None,
+        launcher: Sequence[str] = (sys.executable, "-m"),
+    ) -> None:
         """`launcher`: the words before the module that a component is."""
         self._server = server
         self._launcher = launcher
+        self._shape = shape or Shape()
         self.folder = Path(tempfile.mkdtemp(prefix="kruntimes-system-"))
         self.node_socket = node_socket or self.folder / "node.sock"
         """Where the node serves container logs."""
@@ -37,13 +60,27 @@ class System:
         """Pid by component."""
         return {name: child.pid for name, child in self._children.items()}
 
+    @property
+    def names(self) -> list[str]:
+        """Of all components, in the order of their start."""
+        shape = self._shape
+        return [*_replicas("scheduler", shape.schedulers), *_replicas("controllers", shape.controllers), "node"]
+
     def start(self) -> None:
         """Returns at once; whoever needs a ready Runtime waits for its status."""
-        listen = ["--metrics-bind-address=127.0.0.1:0", "--health-probe-bind-address=127.0.0.1:0"]
-        self._start("controlplane.scheduler", *listen, user="kruntimes-scheduler")
-        self._start("controlplane.controllers", *listen, user="kruntimes-controller")
-        node = self.folder / "node"
-        self._start("controlplane.local.node", f"--socket={self.node_socket}", f"--root={node}", user="admin")
+        for name in self.names:
+            self.start_one(name)
+
+    def start_one(self, name: str) -> None:
+        """Unless it runs."""
+        child = self._children.get(name)
+        if child is None or not child.is_running:
+            module, arguments, user = self._command(name.partition("-")[0])
+            self._start(name, module, *arguments, user=user)
+
+    def stop_one(self, name: str, *, kill: bool = False) -> None:
+        """By pid; it is not started again."""
+        self._children[name].stop(kill=kill)
 
     def stop(self) -> None:
         """Ends all by pid, the node first: it ends its Pods."""
@@ -68,8 +105,21 @@ class System:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.stop()
 
-    def _start(self, module: str, *arguments: str, user: str) -> None:
-        name = module.rpartition(".")[2]
+    def _command(self, kind: str) -> tuple[str, tuple[str, ...], str]:
+        """Module, arguments and identity."""
+        listen = ("--metrics-bind-address=127.0.0.1:0", "--health-probe-bind-address=127.0.0.1:0")
+        if kind == "scheduler":
+            return "controlplane.scheduler", (*listen, *self._shape.scheduler_flags), "kruntimes-scheduler"
+        if kind == "controllers":
+            return "controlplane.controllers", (*listen, *self._shape.controller_flags), "kruntimes-controller"
+        place = (f"--socket={self.node_socket}", f"--root={self.folder / 'node'}")
+        return "controlplane.local.node", (*place, *self._shape.node_flags), "admin"
+
+    def _start(self, name: str, module: str, *arguments: str, user: str) -> None:
         kubeconfig = f"--kubeconfig={self._server.kubeconfig_of(user)}"
         env = os.environ | {"PYTHONPATH": os.pathsep.join([str(_REPO), str(_REPO / "proto")])}
         self._children[name] = Child([*self._launcher, module, kubeconfig, *arguments], log=self.folder / f"{name}.log", env=env)
+
+
+def _replicas(name: str, count: int) -> list[str]:
+    return [name, *(f"{name}-{number}" for number in range(2, count + 1))][:count]

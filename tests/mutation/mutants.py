@@ -77,7 +77,7 @@ MUTANTS: Final = (
     Mutant(
         rule="session fence (10)",
         file="servers/sdk/session.py",
-        old="                if self._holder is not session:\n                    return\n",
+        old="                    if self._holder is not session:\n                        return\n",
         new="",
         test="tests/servers/sdk/test_session_fence.py::test_a_frame_read_before_a_newer_hello_and_not_acted_on_is_dropped",
     ),

@@ -59,6 +59,7 @@ class Rig:
         self.server: Child | None = None
         self.runtimed: Child | None = None
         self._generation = 0
+        self.runtimed_program: tuple[str, ...] = ("-m", "runtimed")
         self.environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(REPO), str(REPO / "proto")])}
 
     # -- processes ----------------------------------------------------------------------------------------------------
@@ -75,8 +76,7 @@ class Rig:
         self._generation += 1
         command = [
             sys.executable,
-            "-m",
-            "runtimed",
+            *self.runtimed_program,
             f"--runtime-endpoint=127.0.0.1:{self.port}",
             f"--runtime-name={self.server_name}",
             f"--workers={self.workers}",

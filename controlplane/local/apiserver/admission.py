@@ -150,7 +150,8 @@ def check_identity(document: Document, *, definition: Definition, namespace: str
         expected = f"does not match the expected API version ({definition.group_version})"
         raise bad_request(f"the API version in the data ({version}) {expected}")
     if kind not in (None, definition.kind):
-        name = str((document.get("metadata") or {}).get("name", ""))
+        meta = document.get("metadata")
+        name = str(meta.get("name", "")) if isinstance(meta, dict) else ""
         cause = Cause("FieldValueInvalid", f'Invalid value: "{kind}": must be {definition.kind}', "kind")
         if definition.is_custom:
             raise invalid(name, group=definition.group, kind=str(kind), causes=[cause])

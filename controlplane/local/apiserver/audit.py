@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,8 +13,47 @@ import msgspec
 from controlplane.local.apiserver.store import Stored
 
 
+class _Shown(msgspec.Struct):
+    """What of an object is recorded: never the spec of a Run, whose environment may hold secrets."""
+
+    spec: msgspec.Raw = msgspec.Raw(b"null")
+    status: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Metadata(msgspec.Struct, rename="camel"):
+    resource_version: str = ""
+    uid: str = ""
+
+
+class _Body(msgspec.Struct):
+    metadata: _Metadata = msgspec.field(default_factory=_Metadata)
+
+
+class _Operation(msgspec.Struct):
+    op: str
+    path: str
+
+
+def preconditions_of(body: bytes, *, content_type: str) -> list[str]:
+    """The paths that a write depends on: what its JSON Patch tests, or the version and UID that it names. Never their values."""
+    try:
+        if content_type.startswith("application/json-patch+json"):
+            operations = msgspec.json.decode(body, type=list[_Operation])
+            return [operation.path for operation in operations if operation.op == "test"]
+        metadata = msgspec.json.decode(body, type=_Body).metadata
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return []  # refused anyway, or YAML
+    named = {"/metadata/resourceVersion": metadata.resource_version, "/metadata/uid": metadata.uid}
+    return [path for path, value in named.items() if value]
+
+
+def _shown(body: bytes, *, resource: str) -> msgspec.Raw:
+    shown = msgspec.json.decode(body, type=_Shown)
+    return shown.spec if resource.startswith("leases.") else shown.status
+
+
 class Audit:
-    """JSON lines; each is written before the request is answered."""
+    """JSON lines; each is written before the request is answered. `status` is the object's after the write (of a Lease: its spec)."""
 
     def __init__(self, path: Path) -> None:
         self._file: BinaryIO = path.open("ab", buffering=0)
@@ -34,6 +74,7 @@ class Audit:
         code: int,
         before: Stored | None,
         after: Stored | None,
+        preconditions: Sequence[str] = (),
     ) -> None:
         changed = after if after is not None else before
         line: dict[str, Any] = {
@@ -50,5 +91,7 @@ class Audit:
             "after": after.rv if after is not None else None,
             "code": code,
             "phase": changed.fields.get("status.phase", "") if changed is not None else "",
+            "preconditions": preconditions,
+            "status": _shown(changed.body, resource=resource) if changed is not None else None,
         }
         self._file.write(msgspec.json.encode(line) + b"\n")

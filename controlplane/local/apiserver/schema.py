@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from controlplane.local.apiserver.statuses import bad_request
+
 UNSET: Any = object()
 
 
@@ -131,7 +133,8 @@ def _prune_object(value: dict[str, Any], *, node: Node, path: str, unknown: list
 
 
 def fill_in_defaults(document: dict[str, Any], *, schema: Schema) -> None:
-    """Defaults in place; also turns 3.0 into 3 where an integer belongs, as Go's JSON does."""
+    """Defaults in place; also turns 3.0 into 3 where an integer belongs, and integers of more than 64 bits into floats, as Go's
+    JSON does."""
     _default_object(document, node=schema.root)
 
 
@@ -142,7 +145,17 @@ def _default(value: Any, *, node: Node) -> Any:
         value[:] = [_default(_known(item, node=node.items), node=node.items) for item in value]
     elif isinstance(value, float) and node.type == "integer" and value.is_integer() and abs(value) < 2**63:
         return int(value)
+    elif isinstance(value, int) and abs(value) >= 2**63:
+        return _as_float(value)
     return value
+
+
+def _as_float(number: int) -> float:
+    """As Go's JSON reads an integer of more than 64 bits."""
+    try:
+        return float(number)
+    except OverflowError as error:
+        raise bad_request(f"json: cannot unmarshal number {str(number)[:32]}... into Go value of type float64") from error
 
 
 def _known(item: Any, *, node: Node) -> Any:

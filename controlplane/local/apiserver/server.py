@@ -15,7 +15,7 @@ import msgspec
 from aiohttp import web
 
 from controlplane.local.apiserver import deletion, discovery, scale, tables
-from controlplane.local.apiserver.audit import Audit
+from controlplane.local.apiserver.audit import Audit, preconditions_of
 from controlplane.local.apiserver.control import Control
 from controlplane.local.apiserver.definitions import Registry
 from controlplane.local.apiserver.deletion import Deletion
@@ -176,7 +176,7 @@ class Server:
         try:
             return self._write(request, call=call, options=options, body=body)
         except Refused as refused:
-            self._record(call, outcome=Outcome(refused.code, b""))
+            self._record(call, outcome=Outcome(refused.code, b""), request=request, body=body)
             raise
 
     def _write(self, request: web.BaseRequest, *, call: Call, options: Options, body: bytes) -> web.Response:
@@ -191,7 +191,7 @@ class Server:
             outcome = self._verbs.patch(target, body=body, content_type=content_type, options=options)
         else:
             outcome = self._writes[call.verb](target, body=body, content_type=content_type, options=options)
-        self._record(call, outcome=outcome)
+        self._record(call, outcome=outcome, request=request, body=body)
         answer = scale.scale_of(outcome.after) if call.target.subresource == "scale" and outcome.after is not None else outcome.body
         return _respond(answer, code=outcome.code, warnings=outcome.warnings)
 
@@ -203,9 +203,10 @@ class Server:
             self._record(call, outcome=outcome)
         return _respond(encode_list(page, definition=definition))
 
-    def _record(self, call: Call, *, outcome: Outcome) -> None:
+    def _record(self, call: Call, *, outcome: Outcome, request: web.BaseRequest | None = None, body: bytes = b"") -> None:
         if self._parts.audit is not None:
             target = call.target
+            content_type = request.headers.get("Content-Type", "") if request is not None else ""
             self._parts.audit.record(
                 user_agent=call.user_agent,
                 verb=call.verb,
@@ -216,6 +217,7 @@ class Server:
                 code=outcome.code,
                 before=outcome.before,
                 after=outcome.after,
+                preconditions=preconditions_of(body, content_type=content_type),
             )
 
     async def _get(self, request: web.BaseRequest, *, call: Call, options: Options) -> web.StreamResponse:

@@ -15,7 +15,7 @@ import jsonschema_rs
 
 from controlplane.local.apiserver.paths import MISSING, field_path, quoted, value_at
 from controlplane.local.apiserver.schema import Node
-from controlplane.local.apiserver.statuses import Cause
+from controlplane.local.apiserver.statuses import Cause, bad_request
 
 _COPIED = (
     "required", "minLength", "maxLength", "pattern", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf",
@@ -55,9 +55,16 @@ class Validator:
         """All broken rules. With `old`, what was already so before is let pass (ratcheting, as in Kubernetes 1.33 and later)."""
         looked_at = document if old is None else {key: value for key, value in document.items() if old.get(key, MISSING) != value}
         causes = list(_duplicates(looked_at, node=self._root, steps=()))
-        if not self._compiled.is_valid(looked_at):
-            causes += _first_of_each_place([_explain(error) for error in self._compiled.iter_errors(looked_at)])
+        causes += self._explained_errors(looked_at)
         return [cause for steps, cause in causes if old is None or _has_changed(steps, document=document, old=old)]
+
+    def _explained_errors(self, document: Mapping[str, Any]) -> list[Located]:
+        try:
+            if self._compiled.is_valid(document):
+                return []
+            return _first_of_each_place([_explain(error) for error in self._compiled.iter_errors(document)])
+        except ValueError as error:  # the library's own limit: what has a wrong type was not pruned before
+            raise bad_request("the object is nested too deeply") from error
 
 
 def _has_changed(steps: Sequence[str | int], *, document: Mapping[str, Any], old: Mapping[str, Any]) -> bool:

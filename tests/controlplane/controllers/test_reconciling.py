@@ -41,6 +41,7 @@ class Looks:
         self.gate = asyncio.Event()
         self.gate.set()
         self.failures = 0
+        self.retry_after_seconds: float | None = None
         self.again_in_seconds: float | None = None
 
     async def __call__(self, key: str) -> float | None:
@@ -53,7 +54,7 @@ class Looks:
         self.at_once[key] -= 1
         if self.failures:
             self.failures -= 1
-            raise ApiError("refused")
+            raise ApiError("refused", retry_after_seconds=self.retry_after_seconds)
         again, self.again_in_seconds = self.again_in_seconds, None
         return again
 
@@ -97,6 +98,19 @@ async def test_a_failure_is_tried_again_and_does_not_stop_others() -> None:
     reconciler.add("b")
     await looks.until("b", count=1)
     await looks.until("a", count=2)
+    await end(running)
+
+
+@pytest.mark.slow
+async def test_a_busy_api_server_is_not_asked_again_before_it_said() -> None:
+    looks = Looks()
+    looks.failures, looks.retry_after_seconds = 1, 0.4
+    reconciler = Reconciler("test", looks, keys=list)
+    running = asyncio.create_task(reconciler.run())
+    began_at = asyncio.get_running_loop().time()
+    reconciler.add("a")
+    await looks.until("a", count=2)
+    assert asyncio.get_running_loop().time() - began_at >= 0.39
     await end(running)
 
 

@@ -50,3 +50,21 @@ def test_names_no_process_could_get_and_ours_are_refused(name: str) -> None:
 @pytest.mark.parametrize("name", ["PATH", "KRUNTIME_MINE", "a.b-c", "LD_PRELOAD"])
 def test_every_other_name_is_the_users_to_set(name: str) -> None:
     check_env_name(name, field="--env")
+
+
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [
+        ({"source": "true"}, "spec.source"),
+        ({"source": {"inline": 1}}, "spec.source.inline"),
+        ({"mode": []}, "spec.mode"),
+        ({"mode": {"task": 3}}, "spec.mode.task"),
+        ({"env": ["A=b"]}, "spec.env"),
+        ({"timeout": float("nan")}, "spec.timeout"),
+        ({"retryPolicy": {"backoff": 1}}, "spec.retryPolicy.backoff"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_and_breaks_nothing(spec: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidRun) as refused:
+        check_run_manifest({"spec": spec})
+    assert field in str(refused.value)

@@ -120,6 +120,24 @@ async def test_a_broken_connection_is_resumed_without_a_new_list(
         assert (await following).object.metadata.resource_version == "11"
 
 
+async def test_now_and_then_a_watch_that_ended_is_followed_by_a_list(api: FakeApi, client: ApiClient, time: FakeTime) -> None:
+    """An event that no watch ever told must be found out some day."""
+    api.answer_list(version=10)
+    async with watching(client, time, settings=WatchSettings(relist_seconds=600.0)) as take:
+        await take()
+        following = asyncio.ensure_future(take())
+        first = await api.next_watch()
+        time.now += 599.0
+        first.end()
+        second = await api.next_watch()
+        time.now += 2.0
+        api.answer_list(run_body("missed", version=11), version=12)
+        second.end()
+        listed = await following
+    assert isinstance(listed, Listed)
+    assert [run.metadata.name for run in listed.items] == ["missed"]
+
+
 async def test_an_event_in_small_pieces_is_one_event(api: FakeApi, client: ApiClient, time: FakeTime) -> None:
     api.answer_list(version=10)
     async with watching(client, time) as take:

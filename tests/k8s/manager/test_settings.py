@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from k8s.api.errors import UsageError
+from k8s.client.leases import LeaseTimes
 from k8s.manager import BindAddress, ManagerSettings, manager_options, parse_bind_address, take_settings
 
 
@@ -64,3 +65,16 @@ def test_a_bad_address_is_a_usage_error() -> None:
 
 def test_leader_election_is_offered_only_where_it_exists() -> None:
     assert run("--leader-elect", has_leader_election=False)[0] == 2
+
+
+def test_the_times_of_a_lease_are_settings() -> None:
+    flags = ("--leader-elect-lease-duration=3s", "--leader-elect-renew-deadline=2s", "--leader-elect-retry-period=500ms")
+    _, _, settings = run(*flags)
+    assert settings is not None
+    assert settings.lease_times == LeaseTimes(3.0, 2.0, 0.5)
+
+
+def test_a_leader_that_would_outlive_its_lease_is_refused() -> None:
+    code, output, _ = run("--leader-elect-lease-duration=3s", "--leader-elect-renew-deadline=3s")
+    assert code == 2
+    assert "renew_deadline_seconds < lease_seconds" in output

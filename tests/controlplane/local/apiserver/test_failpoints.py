@@ -210,3 +210,21 @@ async def test_a_recorder_reads_every_write_of_the_audit(api: Api, process: Any)
     ]
     assert {line["uid"] for line in told} == {created["metadata"]["uid"], ""}
     assert [line["monotonic"] for line in told] == sorted(line["monotonic"] for line in told)
+
+
+async def test_the_audit_tells_what_a_write_was_conditional_on_and_what_came_of_it(api: Api, process: Any) -> None:
+    created = await api.create(RUNS, run("fenced"))
+    version = created["metadata"]["resourceVersion"]
+    bound = {"metadata": {"resourceVersion": version}, "status": {"phase": "Scheduled", "attempt": 0}}
+    await api.patch(RUNS, "fenced", bound, subresource="status")
+    ended = [
+        {"op": "test", "path": "/status/attempt", "value": 0},
+        {"op": "add", "path": "/status/phase", "value": "Failed"},
+    ]
+    await api.patch(RUNS, "fenced", ended, kind="application/json-patch+json", subresource="status")
+
+    lines = [json.loads(line) for line in (process.folder / "audit.jsonl").read_text().splitlines()]
+    told = [line for line in lines if line["name"] == "fenced"]
+    assert [line["preconditions"] for line in told] == [[], ["/metadata/resourceVersion"], ["/status/attempt"]]
+    assert [(line["status"] or {}).get("phase") for line in told] == [None, "Scheduled", "Failed"]
+    assert "echo hello" not in str(told)

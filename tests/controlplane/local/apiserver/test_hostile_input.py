@@ -181,3 +181,18 @@ def test_a_yaml_bomb_is_refused(shared: World) -> None:
 
     with pytest.raises(Refused, match="aliases"):
         shared.verbs.create(shared.target("configmaps"), body=body, content_type="application/yaml", options=Options())
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param({"kind": "Rum", "metadata": "a text"}, id="metadata of another kind is a text"),
+        pytest.param({"spec": {**run()["spec"], "resources": {"requests": {"gpu": 2**64}}}}, id="an integer of more than 64 bits"),
+        pytest.param({"spec": {**run()["spec"], "resources": {"requests": {"gpu": 10**400}}}}, id="an integer that is no float either"),
+        pytest.param({"spec": [json.loads("[" * 300 + "]" * 300)]}, id="something deep where an object belongs"),
+    ],
+)
+def test_what_the_fuzzer_found_is_refused(tmp_path: Path, spoil: Json) -> None:
+    with World(tmp_path) as world, pytest.raises(Refused) as refused:
+        world.create("runs.kruntimes.io", run() | spoil)
+    assert refused.value.code in (400, 422)

@@ -1,0 +1,346 @@
+"""One row of the fault table as a test writes it: `async with Row.of(platform, "01") as row`.
+
+On entry everything is up and nothing runs; the body does harm; on leaving the harm ends, everything comes to rest, and the
+history is checked against P1 to P6 and the leak gates. When anything of that fails, history and logs are kept, and the error
+says where.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import secrets
+import shutil
+import time
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from k8s.api.names import API_VERSION
+from k8s.api.run import Run
+from k8s.client import RUNS, RUNTIMES, ApiClient, apply_patch, load_credentials, merge_patch
+from tests.fault import figures, leaks, workload
+from tests.fault.checkers import TERMINAL, TESTER, check, only_leaders_write
+from tests.fault.history import History, Made, Start
+from tests.fault.platform import LEASE_SECONDS, NAMESPACE, Platform, runtime_manifest
+from tests.fault.processes import metrics_of
+from tests.fault.watching import Watching
+
+READY_SECONDS = 60.0
+REST_SECONDS = 60.0
+OURS = ("krt-scheduler*", "krt-controller*", "runtimed*", "kruntimes-node*")
+"""User agents of all components."""
+AT_ONCE = 25
+"""Creates in flight of a burst."""
+RETRYING = {"maxAttempts": 5, "backoff": "100ms"}
+"""For Runs under a fault that costs attempts."""
+_numbers = itertools.count(1)
+
+
+class Row:
+    """What a row may do. Use `of`."""
+
+    def __init__(self, platform: Platform, client: ApiClient, *, number: str) -> None:
+        self.platform, self.client, self.number = platform, client, number
+        self.watching = Watching(client, namespace=NAMESPACE)
+        self.made: list[Made] = []
+        self._gates: list[workload.Gate] = []
+        self.folder = platform.folder / f"row-{number}-{next(_numbers)}"
+        self.folder.mkdir()
+        self._log_ends = self._logs()
+        self._began_at = time.monotonic()
+
+    @classmethod
+    @asynccontextmanager
+    async def of(cls, platform: Platform, number: str, *, rest_seconds: float = REST_SECONDS) -> AsyncIterator[Row]:
+        credentials = await load_credentials(kubeconfig=str(platform.api.kubeconfig))
+        async with await ApiClient.connect(credentials, user_agent=TESTER) as client:
+            row = cls(platform, client, number=number)
+            try:
+                await row._begin()
+                yield row
+                await row._rest(rest_seconds)
+            except BaseException as error:
+                platform.is_broken = True
+                kept = platform.keep(f"row-{number}", under=figures.OUTPUT / "kept")
+                (kept / "error.txt").write_text("".join(traceback.format_exception(error)))
+                error.add_note(f"history and logs: {kept}")
+                raise
+            finally:
+                await row._end()
+
+    # -- load ---------------------------------------------------------------------------------------------------------
+
+    def gate(self) -> workload.Gate:
+        """Opened at the end of the row at the latest."""
+        self._gates.append(workload.Gate(self.folder, name=f"gate-{len(self._gates)}"))
+        return self._gates[-1]
+
+    def bash(self, body: str) -> str:
+        """As a workload that writes history."""
+        return workload.bash(body, log=self.platform.workload_log)
+
+    def python(self, body: str) -> str:
+        return workload.python(body, log=self.platform.workload_log)
+
+    async def create(self, body: str = "true", *, runtime: str = "bash", name: str = "", **spec: Any) -> Made:
+        """A Run whose script is `body`, with its history around it."""
+        script = self.python(body) if runtime == "python" else self.bash(body)
+        return await self.create_raw({"runtime": runtime, "mode": {"task": {}}, "source": {"inline": script}, **spec}, name=name)
+
+    async def create_raw(self, spec: dict[str, Any], *, name: str = "", metadata: dict[str, Any] | None = None, **others: Any) -> Made:
+        """A Run as it is written, `others` beside its spec. One whose script writes no history is not judged by the checkers of starts."""
+        name = name or f"row-{self.number}-{secrets.token_hex(5)}"
+        body = {"apiVersion": API_VERSION, "kind": "Run", "metadata": {"name": name, **(metadata or {})}, "spec": spec, **others}
+        run = await self.client.create(RUNS, body, namespace=NAMESPACE)
+        return self.take_over(Made(run.uid, name, int((spec.get("retryPolicy") or {}).get("maxAttempts", 1))))
+
+    def take_over(self, made: Made) -> Made:
+        """From now on it is this row's."""
+        self.made.append(made)
+        self.platform.made.append(made)
+        return made
+
+    async def burst(self, count: int, body: str = "true", **spec: Any) -> list[Made]:
+        room = asyncio.Semaphore(AT_ONCE)
+
+        async def one() -> Made:
+            async with room:
+                return await self.create(body, **spec)
+
+        return list(await asyncio.gather(*(one() for _ in range(count))))
+
+    async def in_flight(self, count: int, *, then: str = "true", **spec: Any) -> tuple[list[Made], workload.Gate]:
+        """So many Runs that have started and wait at a gate."""
+        gate = self.gate()
+        made = await self.burst(count, f"{gate.wait}\n{then}", **spec)
+        await self.until(lambda: self.started_count(made) == count, seconds=60, what=f"{count} Runs have started")
+        return made, gate
+
+    def started_count(self, made: Iterable[Made]) -> int:
+        started = {start.run_uid for start in self.platform.history().starts}
+        return len(started & {run.uid for run in made})
+
+    async def cancel(self, made: Made) -> None:
+        await self.client.patch(RUNS, made.name, merge_patch({"spec": {"cancelRequested": True}}), namespace=NAMESPACE)
+
+    async def delete(self, made: Made) -> None:
+        await self.client.delete(RUNS, made.name, namespace=NAMESPACE)
+
+    # -- waiting ------------------------------------------------------------------------------------------------------
+
+    async def until(self, condition: Callable[[], bool], *, seconds: float, what: str) -> None:
+        await self.watching.until(condition, seconds=seconds, what=what)
+
+    def written_at(self, made: Made, *phases: str) -> float | None:
+        """When the first status in one of these phases landed at the API server; None if none has."""
+        writes = self.platform.history().writes
+        return next((write.monotonic for write in writes if write.uid == made.uid and write.phase in phases), None)
+
+    def ended_at(self, made: Made) -> float:
+        """When its terminal status landed."""
+        at = self.written_at(made, *TERMINAL)
+        assert at is not None
+        return at
+
+    def log_of(self, component: str) -> str:
+        """What it has logged since the row began."""
+        return self._new_text(self.platform.system.folder / f"{component}.log")
+
+    def run_of(self, made: Made) -> Run | None:
+        return self.watching.runs.get(made.uid)
+
+    def is_over(self, made: Made) -> bool:
+        return made.uid in self.watching.ended
+
+    async def over(self, *made: Made, seconds: float = 30.0) -> list[Run]:
+        """Their last versions, once all of them are terminal."""
+        await self.until(lambda: all(map(self.is_over, made)), seconds=seconds, what="these Runs are over")
+        return [self.watching.runs[run.uid] for run in made]
+
+    async def phase(self, made: Made, phase: str, *, seconds: float = 20.0) -> Run:
+        await self.until(lambda: (run := self.run_of(made)) is not None and run.phase == phase, seconds=seconds, what=f"it is {phase}")
+        return self.watching.runs[made.uid]
+
+    def history(self) -> History:
+        """Of this row's Runs."""
+        return self.platform.history().of(self.made)
+
+    async def bound(self, made: Made, *, seconds: float = 20.0) -> float:
+        """When its bind landed, once it has."""
+        await self.until(lambda: self.written_at(made, "Scheduled") is not None, seconds=seconds, what=f"{made.name} is bound")
+        return self.written_at(made, "Scheduled") or 0.0
+
+    def binds(self, made: Made) -> int:
+        """How often it was bound, says the API server."""
+        return sum(write.uid == made.uid and write.is_status_of_run and write.phase == "Scheduled" for write in self.history().writes)
+
+    def starts(self, made: Made) -> list[Start]:
+        return [start for start in self.history().starts if start.run_uid == made.uid]
+
+    def pids(self, made: Made) -> list[int]:
+        """Of its user code, now."""
+        return [pid for pid, uid in self.platform.user_processes().items() if uid == made.uid]
+
+    async def leader(self, lease: str) -> str:
+        """The component that holds the Lease."""
+
+        def holder() -> str | None:
+            pids = {str(pid): name for name, pid in self.platform.system.processes.items()}
+            return next((pids[part] for part in self.watching.holder(lease).split("_") if part in pids), None)
+
+        await self.until(lambda: holder() is not None, seconds=20, what=f"one of ours holds {lease}")
+        return str(holder())
+
+    # -- harm ---------------------------------------------------------------------------------------------------------
+
+    async def fail(self, match: dict[str, Any], action: dict[str, Any], **order: Any) -> str:
+        """Arms a failpoint until the end of the row; gives its id."""
+        body = msgspec.json.encode({"match": match, "action": action, **order})
+        return str(msgspec.json.decode(await self.client.request("POST", "/failpoints", body=body))["id"])
+
+    async def cut_watches(self, *user_agents: str) -> None:
+        for user_agent in user_agents or OURS:
+            body = msgspec.json.encode({"match": {"user_agent": user_agent}})
+            await self.client.request("POST", "/failpoints/cut", body=body)
+
+    async def storm_of_410(self) -> None:
+        """From now on every watch is told that its history is gone, those that stand are cut."""
+        for user_agent in OURS:
+            gone = {"kind": "answer", "code": 410, "reason": "Expired", "message": "too old resource version"}
+            await self.fail({"verbs": ["watch"], "user_agent": user_agent}, gone)
+        await self.client.request("POST", "/failpoints/compact", body=b'{"keep": 0}')
+        await self.cut_watches()
+
+    async def make_all_list_anew(self) -> None:
+        await self.storm_of_410()
+        await asyncio.sleep(0.5)
+        await self.relent()
+
+    @asynccontextmanager
+    async def again_and_again(self, harm: Callable[[], Awaitable[None]], *, pause_seconds: float) -> AsyncIterator[None]:
+        """Does harm every so often until the block ends; its failure is the row's."""
+
+        async def repeat() -> None:
+            while True:
+                await harm()
+                await asyncio.sleep(pause_seconds)
+
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(repeat())
+            try:
+                yield
+            finally:
+                task.cancel()
+
+    async def hits(self, failpoint: str) -> int:
+        return int(msgspec.json.decode(await self.client.request("GET", f"/failpoints/{failpoint}"))["hits"])
+
+    async def relent(self) -> None:
+        """No failpoint is armed any more."""
+        if self.platform.is_real:
+            return
+        await self.client.request("DELETE", "/failpoints")
+
+    def errors_logged(self) -> list[str]:
+        """Since the row began: tracebacks, and lines of level error or above."""
+        found = []
+        for log in self._logs():
+            text = self._new_text(log)
+            found += [
+                f"{log.name}: {line[:400]}"
+                for line in text.splitlines()
+                if '"ERROR"' in line or '"CRITICAL"' in line or "Traceback" in line
+            ]
+        return found
+
+    def everything_said(self) -> Iterator[tuple[str, str]]:
+        """Where and what: logs since the row began, events, status of all Runs, metrics."""
+        for log in self._logs():
+            yield log.name, self._new_text(log)
+        for write in self.platform.history().writes:
+            yield f"{write.resource} {write.name}", str(write.status)
+        for role, pids in self.platform.roles().items():
+            for pid in pids:
+                yield f"metrics of {role}", metrics_of(pid)
+
+    def _new_text(self, log: Path) -> str:
+        with log.open("rb") as file:
+            file.seek(self._log_ends.get(log, 0))
+            return file.read().decode(errors="replace")
+
+    def _logs(self) -> dict[Path, int]:
+        files = [*self.platform.system.folder.glob("*.log"), *self.platform.node_root.glob("pods/*/logs/*/*.log")]
+        return {file: file.stat().st_size for file in files}
+
+    # -- figures ------------------------------------------------------------------------------------------------------
+
+    def note(self, what: str, value: float, *, unit: str, at_most: float) -> None:
+        """A figure with the bound that it must keep."""
+        figures.note(self.number, what, value, unit=unit, bound=f"<= {at_most:g}")
+        assert value <= at_most, f"{what}: {value:g} {unit}, at most {at_most:g}"
+
+    # -- beginning and end --------------------------------------------------------------------------------------------
+
+    async def make_runtimes(self) -> None:
+        size = self.platform.size
+        for name, pods, slots in (("bash", size.bash_pods, size.bash_slots), ("python", size.python_pods, size.python_slots)):
+            if pods:
+                patch = apply_patch(runtime_manifest(name, pods=pods, slots=slots))
+                await self.client.patch(RUNTIMES, name, patch, namespace=NAMESPACE, field_manager="fault", force=True)
+
+    async def _begin(self) -> None:
+        await self.make_runtimes()
+        self.watching.start()
+        await self.until(self._is_ready, seconds=READY_SECONDS, what="all Pods are ready")
+
+    def _is_ready(self) -> bool:
+        pods = [pod for pod in self.watching.pods.values() if pod.metadata.deletion_timestamp is None]
+        return len(pods) == self.platform.size.pods and all(_is_fit(pod) for pod in pods)
+
+    async def _rest(self, seconds: float) -> None:
+        rested = await self.come_to_rest(seconds)
+        writes = [write for write in self.platform.history().writes if write.monotonic > self._began_at - LEASE_SECONDS]
+        problems = [
+            *check(self.history()),
+            *only_leaders_write(writes, lease_seconds=LEASE_SECONDS),
+            *leaks.held_by_processes(self.platform),
+        ]
+        assert not problems, "\n".join(problems[:20])
+        figures.note(self.number, "all at rest after the last fault", rested, unit="s", bound=f"<= {seconds:g}")
+
+    async def come_to_rest(self, seconds: float) -> float:
+        """The harm ends; then everything must come to rest by itself. Says how long that took."""
+        self.platform.heal()
+        await self.relent()
+        for gate in self._gates:
+            gate.open()
+        began = time.monotonic()
+        await self.until(lambda: all(self.is_done(run) for run in self.made), seconds=seconds, what="P1: every Run is over")
+        rested = time.monotonic() - began
+        await self.until(lambda: not leaks.held_processes(self.platform), seconds=10, what="no process is left")
+        await self.until(self._is_ready, seconds=READY_SECONDS, what="all Pods are ready again")
+        await self.until(lambda: not leaks.held_files(self.platform), seconds=10, what=f"files: {leaks.held_files(self.platform)[:4]}")
+        return rested
+
+    def is_done(self, made: Made) -> bool:
+        return self.is_over(made) or (made.uid not in self.watching.runs and self.watching.has_seen(made.uid))
+
+    async def _end(self) -> None:
+        await self.watching.stop()
+        for gate in self._gates:
+            gate.open()
+            gate.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _is_fit(pod: Any) -> bool:
+    ready, beat = pod.condition("Ready"), pod.heartbeat
+    return ready is not None and ready.status == "True" and beat is not None and beat.status == "True"
+
+
+__all__ = ["RETRYING", "Row"]
