@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from typing import Any
 
 import grpc
 import pytest
@@ -174,25 +173,3 @@ async def test_an_unhealthy_server_fails_readiness_with_its_words(cluster: Clust
     assert await fetch(rig.health_port, "/healthz") == 200
     (rig.folder / "ill").unlink()
     assert await fetch(rig.health_port, "/readyz") == 200
-
-
-@ONE_KIND
-async def test_the_heartbeat_says_when_the_server_is_gone_and_back(cluster: Cluster, rig: Rig) -> None:
-    async def until_it_beats(status: str) -> Any:
-        return await cluster.wait_for_pod(lambda pod: pod.heartbeat is not None and pod.heartbeat.status == status)
-
-    await until_it_beats("True")
-    rig.kill_server()
-    await until_it_beats("False")
-    rig.start_server()
-    await until_it_beats("True")
-
-
-@ONE_KIND
-async def test_old_clients_read_status_through_runtimed(cluster: Cluster, rig: Rig, workload: Workload) -> None:
-    run = await running(cluster, workload)
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{rig.status_port}") as channel:
-        status = await runtime_pb2_grpc.RuntimeStub(channel).Status(runtime_pb2.StatusRequest(id=run.uid))
-    assert status.stdout == "started\n"
-    workload.gate.touch()
-    await cluster.wait(run)
