@@ -9,7 +9,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing.TYPE_CHECKING would be an import, and leave a trace.
-    from collections.abc import MutableMapping
+    from collections.abc import Callable, MutableMapping
     from typing import Any
 
 
@@ -29,13 +29,15 @@ def _hold() -> None:
 def _become_zygote(folder: str) -> None:
     channel_fd, log_fd, names, _ = (os.environ.pop(name) for name in ("KRT_CHANNEL_FD", "KRT_LOG_FD", "KRT_PRELOAD", "PYTHONPATH"))
     _log_to(int(log_fd))
+    first_modules = set(sys.modules)
+    at_end = _call_at_end() if names else []
     # STRICTLY BEFORE our own imports: what modules share with us must stay when our own are forgotten.
     failure = _preload(names)
     open_fds = _open_fds() - {int(channel_fd)}
     known_modules, known_folders = set(sys.modules), set(sys.path_importer_cache)
     package_parent = os.path.dirname(os.path.dirname(os.path.dirname(folder)))
     sys.path.append(package_parent)
-    from servers.supervisor import zygote
+    from servers.supervisor import freezing, zygote
 
     # Not remove: it may be there a first time, in its own right.
     sys.path.pop()
@@ -45,6 +47,7 @@ def _become_zygote(folder: str) -> None:
         _forget_all_but(known_modules, sys.modules)
         _forget_all_but(known_folders, sys.path_importer_cache)
 
+    at_end.append(lambda: freezing.leave_alone(known_modules - first_modules))
     zygote.run(int(channel_fd), failure=failure, open_fds=open_fds, leave_no_trace=leave_no_trace)
     # A held child. Most of it was forgotten before the fork already, but for what was loaded since.
     leave_no_trace()
@@ -81,6 +84,15 @@ def _preload(names: str) -> str:
         except BaseException as error:
             return f"--preload {name}: {type(error).__name__}: {error}"
     return ""
+
+
+def _call_at_end() -> "list[Callable[[], object]]":
+    """What is put into the list is called when an interpreter ends, after all else: what is registered first is called last."""
+    import atexit
+
+    calls: list[Callable[[], object]] = []
+    atexit.register(lambda: [call() for call in calls])
+    return calls
 
 
 def _open_fds() -> frozenset[int]:

@@ -92,3 +92,24 @@ async def test_what_a_module_prints_at_import_is_in_the_servers_log_and_in_no_ru
     assert (observed.stdout, observed.stderr) == (b"mine\n", b"")
     assert "to stdout\n" in log
     assert "to stderr\n" in log
+
+
+@pytest.mark.slow
+async def test_what_a_module_made_at_import_belongs_to_all_runs_and_is_finalized_by_none(tmp_path: Path) -> None:
+    source = f"""
+class Lasting:
+    def __del__(self): print('finalized')
+LASTING = Lasting()
+FILE = open({str(tmp_path / "file")!r}, 'w')
+FILE.write('written at import, once')
+"""
+    (tmp_path / "lasts.py").write_text(source)
+    interpreter = a_python_with(tmp_path, folder=tmp_path)
+    with running_server("python", work_dir=tmp_path, flags=("-v", "--preload", "lasts"), interpreter=interpreter) as server:
+        comparison = Comparison(warm=server, cold=server, folder=tmp_path / "run")
+        for _ in range(3):
+            # A fresh interpreter would import it by itself.
+            server.until_held(2)
+            observed = await comparison.warm(Case({"script": "import lasts, atexit; atexit.register(print, 'bye')"}))
+            assert (observed.stdout, observed.stderr, observed.exit_code) == (b"bye\n", b"", 0)
+        assert (tmp_path / "file").read_text() == ""
