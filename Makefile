@@ -30,7 +30,7 @@ test: $(INSTALLED) ## Unit, contract and whole-system tests; needs nothing but P
 REPEAT ?= 1
 test-fault: $(INSTALLED) ## Every row of docs/reliability.md that one machine can show; REPEAT=3 for three passes
 	@rm -f .fault/figures.jsonl
-	@for pass in $$(seq $(REPEAT)); do echo "pass $$pass of $(REPEAT)"; $(BIN)/python -m pytest tests/fault -m fault || exit 1; done
+	@for pass in $$(seq $(REPEAT)); do echo "pass $$pass of $(REPEAT)"; $(BIN)/python -m pytest tests/fault -m fault -o faulthandler_timeout=200 || exit 1; done
 
 fuzz: $(INSTALLED) ## A million hostile Runs into everything that looks into one; CASES=n, SEED=n
 	$(BIN)/python -m tests.fault.fuzz --cases $(or $(CASES),1000000) $(if $(SEED),--seed $(SEED))

@@ -48,6 +48,7 @@ class SchedulerShell:
         self._tasks = Tasks()
         self._armed_for: float | None = None
         self._is_due_earlier = asyncio.Event()
+        self._is_over = False
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -55,7 +56,11 @@ class SchedulerShell:
             tasks.start(self._follow_pods(), name="follow pods")
             tasks.start(self._follow_runs(), name="follow runs")
             tasks.start(self._keep_time(), name="keep time")
-            await asyncio.Event().wait()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                # STRICTLY BEFORE the tasks are cancelled, one after the other: those that still run must neither decide nor write.
+                self._is_over = True
 
     # ---- what is seen
 
@@ -94,6 +99,8 @@ class SchedulerShell:
             self._step(Ticked())
 
     def _step(self, event: Event) -> None:
+        if self._is_over:
+            return
         for decision in self._core.handle(event, now=self._clock(), wall=self._wall()):
             self._tasks.start(self._perform(decision), name="write status")
         deadline = self._core.next_deadline()
@@ -104,6 +111,8 @@ class SchedulerShell:
 
     async def _perform(self, decision: Decision) -> None:
         """One conditional write, and what is true after it. Never the same write twice: the core decides again."""
+        if self._is_over:
+            return  # decided while we led, and not sent
         run = decision.run
         began_at = self._clock()
         patch = conditional_status(self._change(decision), resource_version=run.metadata.resource_version)

@@ -39,6 +39,11 @@ class Write(msgspec.Struct, frozen=True, rename="camel"):
         return self.code < 300
 
     @property
+    def is_of_something(self) -> bool:
+        """The object is there after it: not a deletion."""
+        return not self.verb.startswith("delete")
+
+    @property
     def is_status_of_run(self) -> bool:
         return self.resource == RUN_KIND and self.subresource == "status"
 

@@ -19,6 +19,8 @@ def reader(*, wall_minus_monotonic: float) -> Callable[[bytes], Write | None]:
         reference = entry.get("objectRef") or {}
         if not reference.get("resource"):
             return None
+        if entry["verb"] in ("patch", "update") and "requestObject" not in entry:
+            return None  # refused before anybody read it: without rights, say, while the authorizer of a new process is not warm
         return _write(entry, reference=reference, wall_minus_monotonic=wall_minus_monotonic)
 
     return read
@@ -28,9 +30,11 @@ def _write(entry: dict[str, Any], *, reference: dict[str, Any], wall_minus_monot
     answer = entry.get("responseObject") or {}
     code = int((entry.get("responseStatus") or {}).get("code") or 0)
     landed = answer if code < 300 else {}
+    # The answer to a deletion is a Status that names the object in its details.
+    is_deletion = landed.get("kind") == "Status"
     metadata = landed.get("metadata") or {}
     is_lease = reference["resource"] == "leases"
-    status = landed.get("spec" if is_lease else "status") or {}
+    status = {} if is_deletion else landed.get("spec" if is_lease else "status") or {}
     at = datetime.fromisoformat(entry["stageTimestamp"]).timestamp() - wall_minus_monotonic
     return Write(
         monotonic=at,
@@ -39,8 +43,7 @@ def _write(entry: dict[str, Any], *, reference: dict[str, Any], wall_minus_monot
         resource=f"{reference['resource']}.{reference.get('apiGroup', '')}",
         subresource=reference.get("subresource", ""),
         name=reference.get("name") or metadata.get("name", ""),
-        # The answer to a deletion is a Status that names the object in its details.
-        uid=metadata.get("uid", "") or (landed.get("details") or {}).get("uid", ""),
+        uid=landed["details"].get("uid", "") if is_deletion else metadata.get("uid", ""),
         before=None,
         after=int(metadata["resourceVersion"]) if metadata.get("resourceVersion") else None,
         code=code,

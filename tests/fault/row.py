@@ -133,7 +133,7 @@ class Row:
 
     # -- waiting ------------------------------------------------------------------------------------------------------
 
-    async def until(self, condition: Callable[[], bool], *, seconds: float, what: str) -> None:
+    async def until(self, condition: Callable[[], bool], *, seconds: float, what: str | Callable[[], str]) -> None:
         await self.watching.until(condition, seconds=seconds, what=what)
 
     def written_at(self, made: Made, *phases: str) -> float | None:
@@ -218,7 +218,8 @@ class Row:
 
     async def make_all_list_anew(self) -> None:
         await self.storm_of_410()
-        await asyncio.sleep(0.5)
+        # More than once a second nobody lists, and a watch is asked for only after a list.
+        await asyncio.sleep(3)
         await self.relent()
 
     @asynccontextmanager
@@ -324,7 +325,11 @@ class Row:
         rested = time.monotonic() - began
         await self.until(lambda: not leaks.held_processes(self.platform), seconds=10, what="no process is left")
         await self.until(self._is_ready, seconds=READY_SECONDS, what="all Pods are ready again")
-        await self.until(lambda: not leaks.held_files(self.platform), seconds=10, what=f"files: {leaks.held_files(self.platform)[:4]}")
+        await self.until(
+            lambda: not leaks.held_files(self.platform),
+            seconds=10,
+            what=lambda: f"no files are left: {leaks.held_files(self.platform)[:4]}",
+        )
         return rested
 
     def is_done(self, made: Made) -> bool:

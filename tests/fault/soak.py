@@ -108,13 +108,16 @@ async def soak(platform: Platform, *, minutes: float, seed: int) -> list[str]:
 
 async def complete(row: Row, history: History) -> History:
     """The last word is the API server's: a kube-apiserver that was killed may not have logged what it had written."""
-    for run in (await row.client.list(RUNS, namespace=NAMESPACE)).items:
-        status = {"attempt": run.status.attempt, "exitCode": run.status.exit_code, "outputs": run.status.outputs or None}
-        last = next((write for write in reversed(history.writes) if write.uid == run.uid and write.has_landed), None)
-        if last is None or last.phase != run.phase:
-            history.writes.append(
-                Write(time.monotonic(), "audit", "get", RUN_KIND, "", run.metadata.name, run.uid, None, None, 200, run.phase, [], status)
-            )
+    left = {run.uid: run for run in (await row.client.list(RUNS, namespace=NAMESPACE)).items}
+    landed = history.writes_by_run()
+    for made in row.made:
+        run, writes = left.get(made.uid), landed.get(made.uid, [])
+        if run is None and row.is_done(made) and not (writes and writes[-1].verb == "delete"):
+            history.writes.append(Write(time.monotonic(), "list", "delete", RUN_KIND, "", made.name, made.uid, None, None, 200, ""))
+        if run is not None and (not writes or writes[-1].phase != run.phase):
+            status = {"attempt": run.status.attempt, "exitCode": run.status.exit_code, "outputs": run.status.outputs or None}
+            seen = Write(time.monotonic(), "list", "get", RUN_KIND, "", made.name, made.uid, None, None, 200, run.phase, [], status)
+            history.writes.append(seen)
     return history
 
 

@@ -66,6 +66,22 @@ async def test_row_09_leaders_stop_writing_when_they_cannot_renew(platform: Plat
         await all_succeed(row, [*made, await row.create()])
 
 
+async def test_row_09_a_leader_steps_down_with_hundreds_of_writes_in_flight(platform: Platform) -> None:
+    """What was decided and not sent is never sent; the process lives and leads again."""
+    async with Row.of(platform, "09") as row:
+        leader = await row.leader(SCHEDULER_LEASE)
+        pid = platform.system.processes[leader]
+        mine = {"user_agent": f"krt-scheduler*_{pid})"}
+        await row.fail({**STATUS_WRITES, **mine}, {"kind": "delay", "until_released": True})
+        made = await row.burst(LOAD)
+        await row.fail({"resources": ["leases.coordination.k8s.io"], **mine}, {"kind": "answer", "code": 500})
+        await row.until(lambda: "leadership is lost" in row.log_of(leader), seconds=20, what="the leader steps down")
+        await row.relent()
+        await all_succeed(row, made)
+        assert processes.is_alive(pid)
+        assert row.errors_logged() == []
+
+
 async def test_row_10_the_api_server_accepts_and_never_answers(platform: Platform) -> None:
     async with Row.of(platform, "10") as row:
         leader = await row.leader(SCHEDULER_LEASE)
@@ -116,7 +132,7 @@ async def test_row_13_history_is_gone_again_and_again(platform: Platform) -> Non
         scheduler_lists, runtimed_lists = await row.hits(scheduler), await row.hits(runtimed)
         await row.relent()
         await all_succeed(row, made)
-        assert scheduler_lists >= 3, "the storm never came"
+        assert scheduler_lists >= 2, "the storm never came"
         row.note("lists of Runs by the scheduler", (scheduler_lists - 1) / seconds, unit="/s", at_most=1)
         row.note("lists of Runs by each runtimed", (runtimed_lists / platform.size.pods - 1) / seconds, unit="/s", at_most=1)
         assert len(row.history().starts) == LOAD

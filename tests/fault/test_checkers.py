@@ -80,9 +80,9 @@ def test_a_leader_may_write_while_its_lease_lasts() -> None:
 @pytest.mark.parametrize(
     "late",
     [
-        [lease("krt-scheduler_here_7_ab", at=1.0), bind(7, at=5.1)],
-        [lease("krt-scheduler_here_7_ab", at=1.0), lease("krt-scheduler_here_8_ab", at=2.0), bind(7, at=3.1)],
-        [lease("krt-scheduler_here_7_ab", at=1.0), lease("", at=2.0), bind(7, at=3.1)],
+        [lease("krt-scheduler_here_7_ab", at=1.0), bind(7, at=6.1)],
+        [lease("krt-scheduler_here_7_ab", at=1.0), lease("krt-scheduler_here_8_ab", at=2.0), bind(7, at=4.1)],
+        [lease("krt-scheduler_here_7_ab", at=1.0), lease("", at=2.0), bind(7, at=4.1)],
     ],
     ids=["its lease is over", "another holds it", "it gave it back"],
 )

@@ -62,12 +62,13 @@ class Watching:
         """At any time, if it is gone now."""
         return uid in self._seen
 
-    async def until(self, condition: Callable[[], bool], *, seconds: float, what: str) -> None:
+    async def until(self, condition: Callable[[], bool], *, seconds: float, what: str | Callable[[], str]) -> None:
         """Looked at on every change, and now and then."""
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:
-                raise AssertionError(f"not within {seconds:g} s: {what}; {self.summary()}")
+                told = what if isinstance(what, str) else what()
+                raise AssertionError(f"not within {seconds:g} s: {told}; {self.summary()}")
             self._changed.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(GLANCE_SECONDS):
