@@ -75,7 +75,8 @@ def tests_by_row(folder: Path) -> dict[str, list[str]]:
                 continue
             row = row_of(node.name, module=path.stem)
             if row:
-                found[row].append(f"`{path.stem}.py` {node.name.removeprefix('test_').removeprefix(f'row_{row}_')}")
+                claim = node.name.removeprefix("test_").removeprefix(f"row_{row}_").replace("_", " ")
+                found[row].append(f"`{path.stem}.py`: {claim}")
     return found
 
 
@@ -98,7 +99,7 @@ def markdown(figures: list[Figure], *, folder: Path) -> str:
     lines = ["| row | fault | tests | measured (bound) |", "|---|---|---|---|"]
     for row, title in ROWS.items():
         cells = [_cell(figure) for figure in measured.get(row, [])]
-        names = "<br>".join(name.replace("_", " ").replace("` ", "`: ") for name in tests.get(row, ["**none**"]))
+        names = "<br>".join(tests.get(row, ["**none**"]))
         lines.append(f"| {row.lstrip('0')} | {title} | {names} | {'<br>'.join(cells)} |")
     return "\n".join(lines)
 
