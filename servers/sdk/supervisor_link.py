@@ -182,6 +182,8 @@ class SupervisorLink:
     async def _recover(self) -> None:
         previous, self._died_at = self._died_at, time.monotonic()
         await self._end_children(kill_supervisor=True)
+        # Who asked for a start meanwhile hears "lost" as well: it must not happen after that.
+        self._queue.clear()
         # STRICTLY AFTER all processes are gone: whoever hears "lost" may start the next attempt at once.
         self._events.on_supervisor_lost()
         if self._died_at - previous < _RESTART_SECONDS:
