@@ -33,6 +33,9 @@ class SchedulerMetrics:
         self._no_pods.labels(runtime).inc()
         self._syncs.labels(runtime, NO_PODS).inc()
 
+    def selection_failed(self, runtime: str) -> None:
+        self._syncs.labels(runtime, SELECTION_ERROR).inc()
+
     def woken(self, source: str) -> None:
         self._wakeups.labels(source).inc()
 

@@ -359,7 +359,7 @@ def test_the_periodic_retry_finds_what_no_event_told() -> None:
     pod = scene.core.pods.get("p")
     assert pod is not None
     pod.is_ready = True  # behind the core's back: an event that was missed
-    scene.core.queues["team-a", "bash"].lanes[(("runs", 1),), None].offer(pod)
+    scene.core.turns.queues["team-a", "bash"].shelves.file(pod)
     scene.now += 31.0
     assert binds(scene.core.handle(Ticked(), now=scene.now, wall=EPOCH)) == [("r", "p")]
 

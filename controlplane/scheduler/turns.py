@@ -1,0 +1,85 @@
+"""The queues, and whose turn it is: one bind a queue and turn, so that a queue of 10,000 delays another's first Run by one bind.
+
+So many binds are out at a time and no more, but a slow one counts against its own queue alone: a namespace whose writes hang
+holds up nobody else.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from controlplane.scheduler.lanes import Lane
+from controlplane.scheduler.model import CoreSettings, QueueKey
+from controlplane.scheduler.queues import OpenLane, Queue
+from controlplane.scheduler.timers import Timers
+
+
+class Turns:
+    """Makes queues when they are asked for, and forgets those in which nothing is left."""
+
+    def __init__(self, settings: CoreSettings, *, open_lane: OpenLane, close_lane: Callable[[Lane], None]) -> None:
+        self.queues: dict[QueueKey, Queue] = {}
+        self.quick_binds = Timers()
+        """Binds that are out and not slow yet; fires when one becomes so."""
+        self._queue_of_bind: dict[str, Queue] = {}
+        self._round: deque[Queue] = deque()
+        self._max_binds = settings.max_binds_in_flight
+        self._slow_seconds = settings.slow_bind_seconds
+        self._open_lane = open_lane
+        self._close_lane = close_lane
+
+    @property
+    def are_enough_out(self) -> bool:
+        """No more binds for now, whosever turn it is."""
+        return len(self.quick_binds) >= self._max_binds
+
+    def has_enough_out(self, queue: Queue) -> bool:
+        return queue.binds_out >= self._max_binds
+
+    def queue(self, key: QueueKey) -> Queue:
+        queue = self.queues.get(key)
+        if queue is None:
+            queue = self.queues[key] = Queue(key, open_lane=self._open_lane, close_lane=self._close_lane)
+        return queue
+
+    def next_queue(self) -> Queue | None:
+        """The one that has waited longest for its turn; None when nobody has work, or enough binds are out."""
+        while self._round and not self.are_enough_out:
+            queue = self._round.popleft()
+            queue.is_due = False
+            if not self.has_enough_out(queue):
+                return queue
+        return None
+
+    def has_changed(self, queue: Queue) -> None:
+        """It gets a turn if there is something to try, and is forgotten if there is nothing left."""
+        if queue.ready:
+            if not queue.is_due and not self.has_enough_out(queue):
+                queue.is_due = True
+                self._round.append(queue)
+        elif queue.is_idle and not queue.is_due and self.queues.get(queue.key) is queue:
+            del self.queues[queue.key]
+            queue.close()
+
+    def bind_begins(self, uid: str, *, queue: Queue, now: float) -> None:
+        self._queue_of_bind[uid] = queue
+        queue.binds_out += 1
+        self.quick_binds.start(uid, at=now + self._slow_seconds)
+
+    def bind_ends(self, uid: str) -> None:
+        """Whatever write is over; nothing when it was no bind."""
+        queue = self._queue_of_bind.pop(uid, None)
+        if queue is not None:
+            self.quick_binds.stop(uid)
+            queue.binds_out -= 1
+            self.has_changed(queue)
+
+    def note_slow_binds(self, *, now: float) -> None:
+        while self.quick_binds.fire_next(now=now) is not None:
+            pass
+
+    def retry_all(self) -> None:
+        for queue in list(self.queues.values()):
+            queue.retry_all()
+            self.has_changed(queue)
