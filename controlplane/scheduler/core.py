@@ -63,8 +63,9 @@ class SchedulerCore:
         self._take_in(event)
         self._fire_timers()
         if self.is_listed:
-            self._bind_what_fits()
+            # STRICTLY AFTER announcing: who leaves its lane to be told something may give up a claim that others wait for.
             self._announce()
+            self._bind_what_fits()
         decisions, self._decisions = self._decisions, []
         return decisions
 

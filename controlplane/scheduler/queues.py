@@ -79,8 +79,9 @@ class Queue:
         self._idle.pop(key, None)
         lane.add(uid, order=order)
         if lane.order is None or order < lane.order:
-            # Tried anew, also where it was blocked: claims keep Pods from younger Runs only, and now it may be the older.
-            self._file(lane, is_blocked=False)
+            # A claim keeps its Pod from younger Runs only: whoever is older than the claimant now is to be tried anew.
+            is_kept_off = self.claim is not None and self.claim.lane is not lane and order < self.claim.order
+            self._file(lane, is_blocked=lane.is_blocked and not is_kept_off)
         return lane
 
     def remove_run(self, uid: str, *, lane: Lane) -> None:

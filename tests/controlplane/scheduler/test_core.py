@@ -368,3 +368,12 @@ def test_an_empty_runtime_is_nobodys_queue() -> None:
     scene = Scene()
     assert scene.step(RunSeen(make_run("r", runtime=""))) == []
     assert scene.wait(100.0) == []
+
+
+def test_what_a_run_kept_back_is_used_while_it_is_told_that_it_waits() -> None:
+    scene = Scene(settings=CoreSettings(max_announcements_in_flight=1))
+    scene.see(make_pod("p", capacity={"runs": 2}), make_run("s", phase=phases.RUNNING, pod_name="pod-p", pod_uid="p"))
+    assert scene.see(make_run("big", requests={"runs": 2}), make_run("young", created_seconds=1)) == [], "one slot is kept back"
+    told, *bound = scene.wait(1.1)
+    assert isinstance(told, Announce)
+    assert (told.run.uid, binds(bound)) == ("big", [("young", "p")])
