@@ -29,13 +29,14 @@ async def serve(
     probed: Resource[Any],
     registry: CollectorRegistry,
     work: Work,
+    max_connections: int = 64,
 ) -> None:
     """Does `work` until the process is asked to stop; with --leader-elect only while it holds the Lease.
 
     /readyz asks the API server for one object of the kind `probed`.
     """
     credentials = await load_credentials(kubeconfig=settings.kubeconfig)
-    client = await ApiClient.connect(credentials, user_agent=name)
+    client = await ApiClient.connect(credentials, user_agent=name, max_connections=max_connections)
     client.on_request = _request_counter(registry)
 
     async def api_answers() -> None:

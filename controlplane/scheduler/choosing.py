@@ -6,7 +6,7 @@ Pods that no term of the Run is about are *strangers*: they pass or fail togethe
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -127,9 +127,16 @@ def _best_scored(search: Search) -> Choice:
 
 
 def _groups(search: Search, *, rejections: Counter[str]) -> Iterator[_Group]:
+    seats = set().union(*(targets.counts for targets in search.neighbours.targets))
+    if len(seats) * _FEW < len(search.shelves):
+        return _groups_of_few_targets(search, seats=seats, rejections=rejections)
+    return _groups_of_many_targets(search, rejections=rejections)
+
+
+def _groups_of_few_targets(search: Search, *, seats: set[str], rejections: Counter[str]) -> Iterator[_Group]:
     """Each Pod that a term is about for itself, and the strangers of each shelf together."""
     neighbours = search.neighbours
-    special = {pod.uid: (pod, load) for pod, load in _with_room(_seats_of_interest(search), search=search)}
+    special = {pod.uid: (pod, load) for pod, load in _with_room(seats | {search.spared or ""}, search=search)}
     for pod, load in special.values():
         rejection = neighbours.rejection(pod)
         if rejection is not None:
@@ -148,8 +155,32 @@ def _groups(search: Search, *, rejections: Counter[str]) -> Iterator[_Group]:
                 yield _Group(level.load, neighbours.liking(None), size, first)
 
 
-def _seats_of_interest(search: Search) -> set[str]:
-    seats = {search.spared} if search.spared is not None else set()
-    for targets in search.neighbours.targets:
-        seats.update(targets.counts)
-    return seats
+def _groups_of_many_targets(search: Search, *, rejections: Counter[str]) -> Iterator[_Group]:
+    """The Pods of each shelf that are targets of the same terms: they are judged together, by the first of them."""
+    neighbours = search.neighbours
+    memberships = [targets.members(search.find_pod) for targets in neighbours.targets]
+    for level in search.shelves.levels(search.shape):
+        for shelf in level.shelves:
+            candidates = [entry for entry in shelf.entries if entry[1] != search.spared]
+            for alike in _split(candidates, memberships=memberships):
+                first = alike[0][2]
+                rejection = neighbours.rejection(first)
+                if rejection is not None:
+                    rejections[rejection] += len(alike)
+                else:
+                    yield _Group(level.load, neighbours.liking(first), len(alike), alike[0])
+
+
+def _split(entries: list[Entry], *, memberships: Sequence[Container[str]]) -> list[list[Entry]]:
+    groups = [entries] if entries else []
+    for members in memberships:
+        halves = [half for group in groups for half in _halves(group, members)]
+        groups = [half for half in halves if half]
+    return groups
+
+
+def _halves(entries: list[Entry], members: Container[str]) -> tuple[list[Entry], list[Entry]]:
+    inside = [entry for entry in entries if entry[1] in members]
+    if not inside or len(inside) == len(entries):
+        return entries, []
+    return inside, [entry for entry in entries if entry[1] not in members]

@@ -92,6 +92,7 @@ class SchedulerCore:
                 pass
             case model.Listed():
                 self.is_listed = True
+                self.turns.backlog_ends_at = self._arrivals
                 self._net.start(_RETRY, at=self._now + self.settings.retry_seconds)
             case _:
                 assert_never(event)
@@ -131,7 +132,7 @@ class SchedulerCore:
     def _settled(self, event: model.Settled) -> None:
         self.in_flight.discard(event.uid)
         tracked = self.runs.get(event.uid)
-        self.turns.bind_ends(event.uid)
+        self.turns.bind_ends(event.uid, now=self._now)
         is_told = self._announcements.settled(event.uid) and event.has_landed
         if event.run is None:
             self._run_gone(event.uid)
@@ -290,7 +291,7 @@ class SchedulerCore:
         self._leave_lane(tracked)
         tracked.place = Place.BINDING
         self.in_flight.add(tracked.run.uid)
-        self.turns.bind_begins(tracked.run.uid, queue=queue, now=self._now)
+        self.turns.bind_begins(tracked.run.uid, queue=queue, order=tracked.order, now=self._now)
         self._decisions.append(model.Bind(tracked.run, pod_name=pod.name, pod_uid=pod.uid, observed=tracked.observed))
 
     def _write(self, tracked: TrackedRun, decision: Decision) -> None:

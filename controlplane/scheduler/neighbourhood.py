@@ -7,7 +7,7 @@ or leaves its seat costs a look at the selectors that its labels could match, no
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -41,6 +41,12 @@ class Targets:
 
     def __contains__(self, pod: RuntimePod) -> bool:
         return pod.uid in self.counts or pod.named_seat in self.counts
+
+    def members(self, find_pod: Callable[[str], RuntimePod | None]) -> Container[str]:
+        """UIDs of the Pods; a copy only where a Run knows its Pod by name alone."""
+        if not any("/" in seat for seat in self.counts):
+            return self.counts
+        return {pod.uid for seat in self.counts if (pod := find_pod(seat)) is not None}
 
 
 class Neighbourhood:

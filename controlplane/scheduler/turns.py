@@ -1,7 +1,8 @@
 """The queues, and whose turn it is: one bind a queue and turn, so that a queue of 10,000 delays another's first Run by one bind.
 
 So many binds are out at a time and no more, but a slow one counts against its own queue alone: a namespace whose writes hang
-holds up nobody else.
+holds up nobody else. Of the Runs that were waiting when the scheduler started only as many are out as the API server answers
+without delay (`pacing`): a new Run overtakes the rest.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from collections import deque
 from collections.abc import Callable
 
 from controlplane.scheduler.lanes import Lane
-from controlplane.scheduler.model import CoreSettings, QueueKey
+from controlplane.scheduler.model import CoreSettings, Order, QueueKey
+from controlplane.scheduler.pacing import BacklogPace
 from controlplane.scheduler.queues import OpenLane, Queue
 from controlplane.scheduler.timers import Timers
 
@@ -22,6 +24,13 @@ class Turns:
         self.queues: dict[QueueKey, Queue] = {}
         self.quick_binds = Timers()
         """Binds that are out and not slow yet; fires when one becomes so."""
+        self.backlog_ends_at = 0
+        """The last arrival of the Runs that were there at the start."""
+        self._pace = BacklogPace(max_limit=settings.max_binds_in_flight)
+        self._backlog_binds: dict[str, float] = {}
+        """By Run UID: since when."""
+        self._held_back: dict[QueueKey, Queue] = {}
+        """Queues whose turn it is when a bind of the backlog is over."""
         self._queue_of_bind: dict[str, Queue] = {}
         self._round: deque[Queue] = deque()
         self._max_binds = settings.max_binds_in_flight
@@ -48,7 +57,9 @@ class Turns:
         while self._round and not self.are_enough_out:
             queue = self._round.popleft()
             queue.is_due = False
-            if not self.has_enough_out(queue):
+            if self._is_held_back(queue):
+                self._held_back[queue.key] = queue
+            elif not self.has_enough_out(queue):
                 return queue
         return None
 
@@ -62,22 +73,41 @@ class Turns:
             del self.queues[queue.key]
             queue.close()
 
-    def bind_begins(self, uid: str, *, queue: Queue, now: float) -> None:
+    def bind_begins(self, uid: str, *, queue: Queue, order: Order, now: float) -> None:
         self._queue_of_bind[uid] = queue
+        if self._is_backlog(order):
+            self._backlog_binds[uid] = now
         queue.binds_out += 1
         self.quick_binds.start(uid, at=now + self._slow_seconds)
 
-    def bind_ends(self, uid: str) -> None:
+    def bind_ends(self, uid: str, *, now: float) -> None:
         """Whatever write is over; nothing when it was no bind."""
         queue = self._queue_of_bind.pop(uid, None)
         if queue is not None:
             self.quick_binds.stop(uid)
             queue.binds_out -= 1
             self.has_changed(queue)
+        self._backlog_moves_on(uid, now=now)
 
     def note_slow_binds(self, *, now: float) -> None:
-        while self.quick_binds.fire_next(now=now) is not None:
-            pass
+        while (uid := self.quick_binds.fire_next(now=now)) is not None:
+            self._backlog_moves_on(uid, now=now)
+
+    def _is_backlog(self, order: Order) -> bool:
+        return order[1] <= self.backlog_ends_at
+
+    def _is_held_back(self, queue: Queue) -> bool:
+        lane = queue.ready.first()
+        is_backlog = lane is not None and lane.order is not None and self._is_backlog(lane.order)
+        return is_backlog and len(self._backlog_binds) >= self._pace.limit
+
+    def _backlog_moves_on(self, uid: str, *, now: float) -> None:
+        began_at = self._backlog_binds.pop(uid, None)
+        if began_at is not None:
+            self._pace.bind_took(now - began_at)
+            queues, self._held_back = self._held_back, {}
+            for queue in queues.values():
+                self.has_changed(queue)
 
     def retry_all(self) -> None:
         for queue in list(self.queues.values()):

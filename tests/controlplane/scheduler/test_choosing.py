@@ -44,7 +44,7 @@ def affinities() -> st.SearchStrategy[RunAffinity | None]:
 def worlds(draw: st.DrawFn) -> tuple[list[Pod], list[Run], Run]:
     pods = [
         make_pod(f"p{number}", name=draw(st.sampled_from([f"a{number}", f"z{number}"])), capacity=draw(st.sampled_from(CAPACITIES)))
-        for number in range(draw(st.integers(1, 8)))
+        for number in range(draw(st.integers(1, 14)))
     ]
     active = [
         make_run(
@@ -55,7 +55,7 @@ def worlds(draw: st.DrawFn) -> tuple[list[Pod], list[Run], Run]:
             requests=draw(st.sampled_from(REQUESTS)),
             labels=draw(st.sampled_from(LABELS)),
         )
-        for number, pod in enumerate(draw(st.lists(st.sampled_from(pods), max_size=12)))
+        for number, pod in enumerate(draw(st.lists(st.sampled_from(pods), max_size=draw(st.sampled_from([2, 5, 20])))))
     ]
     affinity = Affinity(run_affinity=draw(affinities()), run_anti_affinity=draw(affinities()))
     run = make_run("r", requests=draw(st.sampled_from(REQUESTS)), labels=draw(st.sampled_from(LABELS)), affinity=affinity)
