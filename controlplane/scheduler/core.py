@@ -71,7 +71,7 @@ class SchedulerCore:
 
     def next_deadline(self) -> float | None:
         """When a Ticked is due, monotonic; None when nothing waits for time."""
-        timers = (self.pods.freshness, self.holds, self._net, self._announcements.timers, self.turns.quick_binds)
+        timers = (self.pods.freshness, self.holds, self._net, self._announcements.timers, self.turns)
         return min((deadline for timer in timers if (deadline := timer.next_deadline()) is not None), default=None)
 
     # ---- events

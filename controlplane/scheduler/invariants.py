@@ -21,7 +21,7 @@ def validate(core: SchedulerCore) -> None:
         _pods_stand_on_the_shelf_of_their_fill(queue)
         _lanes_are_sorted(queue)
         _claims_are_for_somebody(queue)
-        if core.is_listed and not core.turns.are_enough_out and not core.turns.has_enough_out(queue):
+        if core.is_listed and not (core.turns.are_enough_out or core.turns.has_enough_out(queue) or core.turns.is_held_back(queue)):
             _nobody_waits_beside_room(core, queue)
 
 

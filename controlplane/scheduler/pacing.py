@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-_QUICK = 2.0
+_QUICK = 1.8
 """Up to so many times the shortest time seen, a bind did not wait for others."""
 _DRIFT = 1.001
 """By which the shortest time is forgotten with each bind: a server that was fast once may have other things to do now."""

@@ -16,19 +16,24 @@ from controlplane.scheduler.pacing import BacklogPace
 from controlplane.scheduler.queues import OpenLane, Queue
 from controlplane.scheduler.timers import Timers
 
+_PATIENCE_SECONDS = 0.1
+"""After which the backlog goes on without an answer: binds that hang must not hold up those of other queues one by one."""
+
 
 class Turns:
     """Makes queues when they are asked for, and forgets those in which nothing is left."""
 
     def __init__(self, settings: CoreSettings, *, open_lane: OpenLane, close_lane: Callable[[Lane], None]) -> None:
         self.queues: dict[QueueKey, Queue] = {}
-        self.quick_binds = Timers()
+        self._quick_binds = Timers()
         """Binds that are out and not slow yet; fires when one becomes so."""
         self.backlog_ends_at = 0
         """The last arrival of the Runs that were there at the start."""
         self._pace = BacklogPace(max_limit=settings.max_binds_in_flight)
-        self._backlog_binds: dict[str, float] = {}
-        """By Run UID: since when."""
+        self._began_at: dict[str, float] = {}
+        """By Run UID: since when a bind of the backlog is out."""
+        self._waited_for = Timers()
+        """Those that the next of the backlog waits for; fires when it waits no longer."""
         self._held_back: dict[QueueKey, Queue] = {}
         """Queues whose turn it is when a bind of the backlog is over."""
         self._queue_of_bind: dict[str, Queue] = {}
@@ -41,10 +46,16 @@ class Turns:
     @property
     def are_enough_out(self) -> bool:
         """No more binds for now, whosever turn it is."""
-        return len(self.quick_binds) >= self._max_binds
+        return len(self._quick_binds) >= self._max_binds
 
     def has_enough_out(self, queue: Queue) -> bool:
         return queue.binds_out >= self._max_binds
+
+    def is_held_back(self, queue: Queue) -> bool:
+        """Its oldest Run is of the backlog, of which enough binds are out."""
+        lane = queue.ready.first()
+        is_backlog = lane is not None and lane.order is not None and self._is_backlog(lane.order)
+        return is_backlog and len(self._waited_for) >= self._pace.limit
 
     def queue(self, key: QueueKey) -> Queue:
         queue = self.queues.get(key)
@@ -57,7 +68,7 @@ class Turns:
         while self._round and not self.are_enough_out:
             queue = self._round.popleft()
             queue.is_due = False
-            if self._is_held_back(queue):
+            if self.is_held_back(queue):
                 self._held_back[queue.key] = queue
             elif not self.has_enough_out(queue):
                 return queue
@@ -76,33 +87,37 @@ class Turns:
     def bind_begins(self, uid: str, *, queue: Queue, order: Order, now: float) -> None:
         self._queue_of_bind[uid] = queue
         if self._is_backlog(order):
-            self._backlog_binds[uid] = now
+            self._began_at[uid] = now
+            self._waited_for.start(uid, at=now + _PATIENCE_SECONDS)
         queue.binds_out += 1
-        self.quick_binds.start(uid, at=now + self._slow_seconds)
+        self._quick_binds.start(uid, at=now + self._slow_seconds)
 
     def bind_ends(self, uid: str, *, now: float) -> None:
         """Whatever write is over; nothing when it was no bind."""
+        # STRICTLY FIRST: queues that were held back keep their place in the round before the one that has had its turn.
+        self._backlog_moves_on(uid, now=now)
         queue = self._queue_of_bind.pop(uid, None)
         if queue is not None:
-            self.quick_binds.stop(uid)
+            self._quick_binds.stop(uid)
             queue.binds_out -= 1
             self.has_changed(queue)
-        self._backlog_moves_on(uid, now=now)
+
+    def next_deadline(self) -> float | None:
+        deadlines = (self._quick_binds.next_deadline(), self._waited_for.next_deadline())
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def note_slow_binds(self, *, now: float) -> None:
-        while (uid := self.quick_binds.fire_next(now=now)) is not None:
+        while self._quick_binds.fire_next(now=now) is not None:
+            pass
+        while (uid := self._waited_for.fire_next(now=now)) is not None:
             self._backlog_moves_on(uid, now=now)
 
     def _is_backlog(self, order: Order) -> bool:
         return order[1] <= self.backlog_ends_at
 
-    def _is_held_back(self, queue: Queue) -> bool:
-        lane = queue.ready.first()
-        is_backlog = lane is not None and lane.order is not None and self._is_backlog(lane.order)
-        return is_backlog and len(self._backlog_binds) >= self._pace.limit
-
     def _backlog_moves_on(self, uid: str, *, now: float) -> None:
-        began_at = self._backlog_binds.pop(uid, None)
+        began_at = self._began_at.pop(uid, None)
+        self._waited_for.stop(uid)
         if began_at is not None:
             self._pace.bind_took(now - began_at)
             queues, self._held_back = self._held_back, {}

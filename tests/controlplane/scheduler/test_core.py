@@ -111,10 +111,12 @@ def test_runs_of_one_second_are_served_in_the_order_of_arrival() -> None:
 
 
 def test_queues_take_turns() -> None:
-    scene = Scene(settings=CoreSettings(max_binds_in_flight=4), is_listed=False)
+    scene = Scene(is_listed=False)
     scene.see(make_pod("p", capacity={"runs": 100}), make_pod("q", capacity={"runs": 100}, runtime="python"))
     scene.see(*(make_run(f"many{number}") for number in range(50)), make_run("single", runtime="python"))
-    assert "single" in dict(binds(scene.step(Listed())))
+    decisions = scene.step(Listed())
+    assert binds(decisions) == [("many0", "p")]
+    assert binds(scene.answer(decisions[0])) == [("single", "q")]
 
 
 def test_no_more_binds_are_out_than_may_be_and_each_answer_lets_the_next_go() -> None:
