@@ -30,6 +30,7 @@ async def serve(
     probed: Resource[Any],
     registry: CollectorRegistry,
     work: Work,
+    max_connections: int = 64,
 ) -> None:
     """Does `work` until the process is asked to stop; with --leader-elect only while it holds the Lease.
 
@@ -37,7 +38,8 @@ async def serve(
     """
     credentials = await load_credentials(kubeconfig=settings.kubeconfig)
     # The pid tells replicas apart in the API server's log.
-    client = await ApiClient.connect(credentials, user_agent=f"{name} ({socket.gethostname()}_{os.getpid()})")
+    agent = f"{name} ({socket.gethostname()}_{os.getpid()})"
+    client = await ApiClient.connect(credentials, user_agent=agent, max_connections=max_connections)
     client.on_request = RequestMetrics(registry).note
 
     async def api_answers() -> None:

@@ -15,6 +15,8 @@ from k8s.client import RUNS, ApiClient
 from k8s.manager import Lifecycle, ManagerSettings, make_registry, manager_options, run_process, take_settings
 
 PROCESS = "krt-scheduler"
+MAX_CONNECTIONS = 256
+"""Made when they are needed. Binds that hang each keep one, up to 32 a queue: those of others must not wait for it."""
 
 
 @click.command(name=PROCESS, context_settings={"help_option_names": ["-h", "--help"]})
@@ -33,4 +35,13 @@ async def schedule(lifecycle: Lifecycle, settings: ManagerSettings) -> None:
     async def lead(client: ApiClient) -> None:
         await SchedulerShell(client, metrics=metrics).run()
 
-    await serve(lifecycle, settings, name=PROCESS, lease_name=SCHEDULER_LEASE, probed=RUNS, registry=registry, work=lead)
+    await serve(
+        lifecycle,
+        settings,
+        name=PROCESS,
+        lease_name=SCHEDULER_LEASE,
+        probed=RUNS,
+        registry=registry,
+        work=lead,
+        max_connections=MAX_CONNECTIONS,
+    )

@@ -7,22 +7,22 @@ Run has one write in flight at most, and each decided write is answered by one `
 from __future__ import annotations
 
 import random
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import assert_never
 
-from controlplane.scheduler import affinity, model, policy
-from controlplane.scheduler.affinity import rules_of
-from controlplane.scheduler.announcements import Announcements
-from controlplane.scheduler.model import CoreSettings, Decision, Event, NobodyCounts, Place, QueueKey, Recorder, RuntimePod, TrackedRun
-from controlplane.scheduler.pods import PodPool, is_ready, probe_of, seat_of
+from controlplane.scheduler import model, policy
+from controlplane.scheduler.affinity import Neighbours, rules_of
+from controlplane.scheduler.announcements import Announcements, is_told, message_for
+from controlplane.scheduler.lanes import Lane
+from controlplane.scheduler.model import CoreSettings, Decision, Event, NobodyCounts, Place, Recorder, RuntimePod, TrackedRun
+from controlplane.scheduler.neighbourhood import Neighbourhoods, Sitting, Targets
+from controlplane.scheduler.pods import PodPool, Sight, seat_of
 from controlplane.scheduler.queues import Queue
 from controlplane.scheduler.timers import Timers
-from k8s.api import names
+from controlplane.scheduler.turns import Turns
 from k8s.api.errors import InvalidRun
 from k8s.api.phases import Reason
-from k8s.api.pod import Pod
 from k8s.api.run import Run
 
 _RETRY = "retry"
@@ -42,16 +42,14 @@ class SchedulerCore:
     ) -> None:
         self.settings = settings or CoreSettings()
         self.runs: dict[str, TrackedRun] = {}
-        self.pods = PodPool()
-        self.queues: dict[QueueKey, Queue] = {}
+        self.pods = PodPool(freshness_seconds=self.settings.heartbeat_freshness_seconds)
+        self.turns = Turns(self.settings, open_lane=self._open_lane, close_lane=self._close_lane)
+        self.neighbourhoods = Neighbourhoods(sittings=self._sittings)
         self.in_flight: set[str] = set()
-        self.binds_in_flight: set[str] = set()
         self.is_listed = False
         self._recorder = recorder or NobodyCounts()
         self.jitter = jitter
-        self._round: deque[Queue] = deque()
         self._arrivals = 0
-        self._freshness = Timers()
         self.holds = Timers()
         self._net = Timers()
         self._announcements = Announcements(self.settings)
@@ -65,71 +63,48 @@ class SchedulerCore:
         self._take_in(event)
         self._fire_timers()
         if self.is_listed:
-            self._bind_what_fits()
+            # STRICTLY AFTER announcing: who leaves its lane to be told something may give up a claim that others wait for.
             self._announce()
+            self._bind_what_fits()
         decisions, self._decisions = self._decisions, []
         return decisions
 
     def next_deadline(self) -> float | None:
         """When a Ticked is due, monotonic; None when nothing waits for time."""
-        timers = (self._freshness, self.holds, self._net, self._announcements.timers)
+        timers = (self.pods.freshness, self.holds, self._net, self._announcements.timers, self.turns)
         return min((deadline for timer in timers if (deadline := timer.next_deadline()) is not None), default=None)
 
     # ---- events
 
     def _take_in(self, event: Event) -> None:
         match event:
-            case model.PodSeen(pod):
-                self._pod_seen(pod)
-            case model.PodGone(uid):
-                self._pod_gone(uid)
             case model.RunSeen(run):
                 self._run_seen(run)
-            case model.RunGone(uid):
-                self._run_gone(uid)
             case model.Settled():
                 self._settled(event)
-            case model.Listed():
-                self.is_listed = True
-                self._net.start(_RETRY, at=self._now + self.settings.retry_seconds)
+            case model.RunGone(uid):
+                self._run_gone(uid)
+            case model.PodSeen(pod):
+                self._pods_changed(self.pods.see(pod, now=self._now))
+            case model.PodGone(uid):
+                self._pods_changed(Sight(gone=self.pods.remove(uid)))
             case model.Ticked():
                 pass
+            case model.Listed():
+                self.is_listed = True
+                self.turns.backlog_ends_at = self._arrivals
+                self._net.start(_RETRY, at=self._now + self.settings.retry_seconds)
             case _:
                 assert_never(event)
 
-    def _pod_seen(self, pod: Pod) -> None:
-        known = self.pods.get(pod.uid)
-        runtime = pod.metadata.labels.get(names.RUNTIME_LABEL, "")
-        if known is not None and known.queue != (pod.metadata.namespace, runtime):
-            self._pod_gone(pod.uid)
-            known = None
-        if known is None:
-            if runtime:
-                self._pod_added(pod)
-            return
-        before = (known.is_available, known.capacity)
-        probe = probe_of(pod)
-        if probe != known.probe:
-            known.probe, known.seen_at, known.is_fresh = probe, self._now, True
-            self._freshness.start(known.uid, at=self._now + self.settings.heartbeat_freshness_seconds)
-        known.is_ready, known.capacity = is_ready(pod), pod.capacity
-        # A heartbeat alone wakes nobody: with 1,000 Pods there are 200 a second.
-        if before != (known.is_available, known.capacity):
-            self._pod_changed(known, source=POD_CHANGED)
-
-    def _pod_added(self, pod: Pod) -> None:
-        added = self.pods.add(pod, now=self._now)
-        self._queue(added.queue).pods[added.uid] = added
-        self._freshness.start(added.uid, at=self._now + self.settings.heartbeat_freshness_seconds)
-        self._pod_changed(added, source=POD_CHANGED)
-
-    def _pod_gone(self, uid: str) -> None:
-        self._freshness.stop(uid)
-        pod = self.pods.remove(uid)
-        if pod is not None:
-            queue = self._queue(pod.queue)
-            queue.pod_removed(uid)
-            self._forget_if_idle(queue)
+    def _pods_changed(self, sight: Sight) -> None:
+        if sight.gone is not None:
+            queue = self.turns.queue(sight.gone.queue)
+            queue.pod_removed(sight.gone)
+            self.turns.has_changed(queue)
+        if sight.updated is not None:
+            queue = self.turns.queue(sight.updated.queue)
+            self._woken(queue, is_woken=queue.pod_updated(sight.updated), source=POD_CHANGED)
 
     def _run_seen(self, run: Run) -> None:
         if run.is_terminal:
@@ -149,14 +124,6 @@ class SchedulerCore:
             self._place(tracked)
         # Else a write is out that may yet land: what it reserved stays reserved until the answer is here.
 
-    def _relabel(self, tracked: TrackedRun) -> None:
-        """Others may want its neighbourhood by labels that it has only now."""
-        pod = self.pods.get(tracked.seat)
-        holder = pod.holders.get(tracked.run.uid) if pod is not None else None
-        if pod is not None and holder is not None and holder.labels != tracked.run.metadata.labels:
-            pod.holders[tracked.run.uid] = holder._replace(labels=tracked.run.metadata.labels)
-            self._pod_changed(pod, source=POD_CHANGED)
-
     def _run_gone(self, uid: str) -> None:
         tracked = self.runs.pop(uid, None)
         if tracked is not None:
@@ -164,15 +131,16 @@ class SchedulerCore:
 
     def _settled(self, event: model.Settled) -> None:
         self.in_flight.discard(event.uid)
-        self.binds_in_flight.discard(event.uid)
-        self._announcements.settled(event.uid)
         tracked = self.runs.get(event.uid)
+        self.turns.bind_ends(event.uid, now=self._now)
+        is_told = self._announcements.settled(event.uid) and event.has_landed
         if event.run is None:
             self._run_gone(event.uid)
             return
         if tracked is not None:
             tracked.failures = 0 if event.has_landed else tracked.failures + 1
             tracked.held_until = self._now + self._write_backoff_seconds(tracked.failures)
+            tracked.told += (event.run.status.message,) if is_told else ()
         self._run_seen(event.run)
 
     def _write_backoff_seconds(self, failures: int) -> float:
@@ -195,15 +163,9 @@ class SchedulerCore:
         place, tracked.place = tracked.place, Place.NOWHERE
         uid = tracked.run.uid
         if place in (Place.SEATED, Place.BINDING):
-            pod = self.pods.unseat(uid, seat=tracked.seat)
-            if pod is not None:
-                self._pod_changed(pod, source=CAPACITY_RELEASED)
+            self._leave_seat(tracked)
         elif place is Place.WAITING:
-            queue = self.queues[tracked.queue]
-            queue.remove_run(uid, key=tracked.lane)
-            self._make_due(queue)
-            self._forget_if_idle(queue)
-            self._announcements.withdraw(uid)
+            self._leave_lane(tracked)
         elif place is Place.HELD:
             self.holds.stop(uid)
 
@@ -232,143 +194,172 @@ class SchedulerCore:
         return max(after_failure, tracked.back_off_until - self._now)
 
     def _place_by_request(self, tracked: TrackedRun) -> None:
+        run = tracked.run
         try:
-            tracked.shape = policy.request_of(tracked.run)
-            tracked.rules = rules_of(tracked.run)
+            tracked.shape = policy.request_of(run)
         except InvalidRun as error:
-            self._write(tracked, model.Refuse(tracked.run, reason=Reason.INVALID_RESOURCES, message=str(error)))
+            self._write(tracked, model.Refuse(run, reason=Reason.INVALID_RESOURCES, message=str(error)))
             return
-        tracked.place, tracked.queue = Place.WAITING, (tracked.run.metadata.namespace, tracked.run.spec.runtime)
-        queue = self._queue(tracked.queue)
-        lane = queue.add_run(tracked.run.uid, key=tracked.lane, order=tracked.order)
-        if lane.is_blocked:
+        try:
+            rules = rules_of(run)
+        except InvalidRun as error:
+            self._recorder.selection_failed(run.spec.runtime)
+            self._write(tracked, model.Refuse(run, reason=Reason.INVALID_RESOURCES, message=f"pod selection failed: {error}"))
+            return
+        queue = self.turns.queue((run.metadata.namespace, run.spec.runtime))
+        tracked.place = Place.WAITING
+        tracked.lane = queue.add_run(run.uid, key=(tracked.shape, rules), order=tracked.order)
+        if tracked.lane.is_blocked:
             self._count_waiting(tracked)
-        self._make_due(queue)
-        self._expect_announcement(tracked)
+        self.turns.has_changed(queue)
+        self._announcements.expect(tracked, now=self._now)
+
+    def _leave_lane(self, tracked: TrackedRun) -> None:
+        assert tracked.lane is not None
+        queue = tracked.lane.queue
+        queue.remove_run(tracked.run.uid, lane=tracked.lane)
+        self._announcements.withdraw(tracked.run.uid)
+        self.turns.has_changed(queue)
 
     def _seat(self, tracked: TrackedRun) -> None:
         try:
             tracked.shape = policy.request_of(tracked.run)
         except InvalidRun:
             tracked.shape = policy.ONE_RUN  # another scheduler let it through: it takes a slot at least
-        tracked.seat, tracked.place, tracked.has_waited = seat_of(tracked.run), Place.SEATED, False
-        self._take_seat(tracked)
+        tracked.place, tracked.has_waited, tracked.told = Place.SEATED, False, ()
+        self._take_seat(tracked, seat=seat_of(tracked.run))
 
-    def _take_seat(self, tracked: TrackedRun) -> None:
-        pod = self.pods.seat(tracked.run.uid, seat=tracked.seat, holder=model.Holder(tracked.shape, tracked.run.metadata.labels))
+    def _take_seat(self, tracked: TrackedRun, *, seat: str) -> None:
+        tracked.seat = seat
+        run = tracked.run
+        pod = self.pods.seat(run.uid, holder=model.Holder(tracked.shape, seat))
         if pod is not None:
-            queue = self._queue(pod.queue)
-            queue.pod_changed(pod)
-            self._make_due(queue)
+            self.turns.queue(pod.queue).pod_filled(pod)
+        self._neighbours_changed(self.neighbourhoods.take(run.metadata.namespace, sitting=_sitting(tracked)), has_grown=True)
 
-    def _count_waiting(self, tracked: TrackedRun) -> None:
-        if not tracked.has_waited:
-            tracked.has_waited = True
-            self._recorder.no_pods(tracked.run.spec.runtime)
+    def _leave_seat(self, tracked: TrackedRun) -> None:
+        run = tracked.run
+        pod = self.pods.unseat(run.uid, seat=tracked.seat)
+        if pod is not None:
+            queue = self.turns.queue(pod.queue)
+            self._woken(queue, is_woken=queue.pod_freed(pod), source=CAPACITY_RELEASED)
+        self._neighbours_changed(self.neighbourhoods.leave(run.metadata.namespace, run_uid=run.uid), has_grown=False)
 
-    def _expect_announcement(self, tracked: TrackedRun) -> None:
-        if not self._is_told(tracked):
-            self._announcements.expect(tracked.run.uid, at=self._now + self.settings.announce_after_seconds)
+    # ---- neighbours
 
-    def _is_told(self, tracked: TrackedRun) -> bool:
-        return tracked.run.status.message == self._message_for(tracked)
+    def _relabel(self, tracked: TrackedRun) -> None:
+        """Others may want its neighbourhood, or avoid it, by labels that it has only now."""
+        namespace, sitting = tracked.run.metadata.namespace, _sitting(tracked)
+        if self.neighbourhoods.has_moved(namespace, sitting=sitting):
+            self._neighbours_changed(self.neighbourhoods.leave(namespace, run_uid=sitting.run_uid), has_grown=False)
+            self._neighbours_changed(self.neighbourhoods.take(namespace, sitting=sitting), has_grown=True)
 
-    def _message_for(self, tracked: TrackedRun) -> str:
-        rejections = self.queues[tracked.queue].lanes[tracked.lane].rejections
-        return policy.waiting_message(tracked.run.spec.runtime, rejections=rejections)
+    def _neighbours_changed(self, changed: list[Targets], *, has_grown: bool) -> None:
+        for targets in changed:
+            for lane in list(targets.watchers):
+                lane.queue.neighbours_changed(lane, targets=targets, has_grown=has_grown)
+                self.turns.has_changed(lane.queue)
+
+    def _sittings(self, namespace: str) -> Iterator[Sitting]:
+        for tracked in self.runs.values():
+            if tracked.place in (Place.SEATED, Place.BINDING) and tracked.run.metadata.namespace == namespace:
+                yield _sitting(tracked)
+
+    def _open_lane(self, lane: Lane) -> Neighbours | None:
+        if lane.rules is None:
+            return None
+        targets = self.neighbourhoods.watch(lane.queue.key[0], selectors=lane.rules.selectors, lane=lane)
+        return Neighbours.of(lane.rules, targets=targets)
+
+    def _close_lane(self, lane: Lane) -> None:
+        if lane.neighbours is not None:
+            self.neighbourhoods.forget(lane.queue.key[0], watched=lane.neighbours.targets, lane=lane)
 
     # ---- deciding
 
     def _bind_what_fits(self) -> None:
-        """One bind a queue and turn: a queue of 10,000 delays another's first Run by one bind."""
-        while self._round and len(self.binds_in_flight) < self.settings.max_binds_in_flight:
-            queue = self._round.popleft()
-            queue.is_due = False
-            had_work = queue.has_work
+        while (queue := self.turns.next_queue()) is not None:
             bind = queue.next_bind()
+            self._count_blocked(queue)
             if bind is not None:
-                self._bind(self.runs[bind[0]], bind[1])
-                self._make_due(queue)
-            elif had_work:
-                self._nothing_fits(queue)
-            else:
-                self._forget_if_idle(queue)
+                self._bind(self.runs[bind[0]], bind[1], queue=queue)
+            self.turns.has_changed(queue)
 
-    def _bind(self, tracked: TrackedRun, pod: RuntimePod) -> None:
-        self._displace(tracked)
-        tracked.place, tracked.seat = Place.BINDING, pod.uid
-        self._take_seat(tracked)
+    def _bind(self, tracked: TrackedRun, pod: RuntimePod, *, queue: Queue) -> None:
+        # The seat first: leaving the lane offers what the Pod still has to the next.
+        self._take_seat(tracked, seat=pod.uid)
+        self._leave_lane(tracked)
+        tracked.place = Place.BINDING
         self.in_flight.add(tracked.run.uid)
-        self.binds_in_flight.add(tracked.run.uid)
+        self.turns.bind_begins(tracked.run.uid, queue=queue, order=tracked.order, now=self._now)
         self._decisions.append(model.Bind(tracked.run, pod_name=pod.name, pod_uid=pod.uid, observed=tracked.observed))
-
-    def _nothing_fits(self, queue: Queue) -> None:
-        for lane in queue.waiting_lanes():
-            for reason, count in lane.rejections.items():
-                self._recorder.rejected(count, plugin=affinity.PLUGIN, reason=reason)
-            without_room = len(queue.pods) - lane.rejections.total()
-            self._recorder.rejected(without_room, plugin=policy.AVAILABILITY_PLUGIN, reason=policy.UNAVAILABLE_REASON)
-            oldest = lane.oldest()
-            if oldest is not None:
-                self._count_waiting(self.runs[oldest[1]])
 
     def _write(self, tracked: TrackedRun, decision: Decision) -> None:
         tracked.place = Place.WRITING
         self.in_flight.add(tracked.run.uid)
         self._decisions.append(decision)
 
+    # ---- who waits, and is told so
+
+    def _count_blocked(self, queue: Queue) -> None:
+        lanes, queue.newly_blocked = queue.newly_blocked, []
+        for lane in lanes:
+            for reason, count in lane.rejections.items():
+                self._recorder.rejected(count, plugin=policy.AFFINITY_PLUGIN, reason=reason)
+            without_room = len(queue.pods) - lane.rejections.total()
+            self._recorder.rejected(without_room, plugin=policy.AVAILABILITY_PLUGIN, reason=policy.UNAVAILABLE)
+            oldest = lane.oldest()
+            if oldest is not None:
+                self._count_waiting(self.runs[oldest[1]])
+            self._note_reason(lane)
+
+    def _note_reason(self, lane: Lane) -> None:
+        """A lane that waits for something else than before has more to say, to those who were told already as well."""
+        message = message_for(lane)
+        if lane.messages and message not in lane.messages:
+            for uid in lane:
+                self._announcements.expect(self.runs[uid], now=self._now)
+        lane.messages.add(message)
+
+    def _count_waiting(self, tracked: TrackedRun) -> None:
+        if not tracked.has_waited:
+            tracked.has_waited = True
+            self._recorder.no_pods(tracked.run.spec.runtime)
+
     def _announce(self) -> None:
         self._announcements.ripen(now=self._now)
         while (uid := self._announcements.next_due()) is not None:
             tracked = self.runs.get(uid)
-            if tracked is None or tracked.place is not Place.WAITING or self._is_told(tracked):
+            if tracked is None or tracked.place is not Place.WAITING or is_told(tracked):
                 continue
-            if not self.queues[tracked.queue].lanes[tracked.lane].is_blocked:
-                self._expect_announcement(tracked)  # there may be room, only its turn has not come
+            assert tracked.lane is not None
+            if not tracked.lane.is_blocked:
+                self._announcements.expect(tracked, now=self._now)  # there may be room, only its turn has not come
                 continue
             self._count_waiting(tracked)
-            message = self._message_for(tracked)
+            message = message_for(tracked.lane)
             self._displace(tracked)
             self._announcements.sent(uid)
             self._write(tracked, model.Announce(tracked.run, message=message))
 
     # ---- wake-ups
 
-    def _pod_changed(self, pod: RuntimePod, *, source: str) -> None:
-        queue = self._queue(pod.queue)
-        if queue.pod_changed(pod):
+    def _woken(self, queue: Queue, *, is_woken: bool, source: str) -> None:
+        if is_woken:
             self._recorder.woken(source)
-        self._make_due(queue)
-
-    def _make_due(self, queue: Queue) -> None:
-        if not queue.is_due and queue.has_work:
-            queue.is_due = True
-            self._round.append(queue)
+        self.turns.has_changed(queue)
 
     def _fire_timers(self) -> None:
-        while (uid := self._freshness.fire_next(now=self._now)) is not None:
-            pod = self.pods.get(uid)
-            if pod is not None:
-                pod.is_fresh = False
-                self._pod_changed(pod, source=POD_CHANGED)
+        while (pod := self.pods.next_stale(now=self._now)) is not None:
+            self._pods_changed(Sight(updated=pod))
         while (uid := self.holds.fire_next(now=self._now)) is not None:
             self._displace(self.runs[uid])
             self._place(self.runs[uid])
+        self.turns.note_slow_binds(now=self._now)
         if self._net.fire_next(now=self._now) is not None:
             self._net.start(_RETRY, at=self._now + self.settings.retry_seconds)
-            for queue in self.queues.values():
-                queue.retry_all()
-                self._make_due(queue)
+            self.turns.retry_all()
 
-    def _queue(self, key: QueueKey) -> Queue:
-        queue = self.queues.get(key)
-        if queue is None:
-            queue = self.queues[key] = Queue(key, neighbours=lambda: self._pods_of(key[0]))
-        return queue
 
-    def _pods_of(self, namespace: str) -> Iterable[RuntimePod]:
-        return (pod for pod in self.pods if pod.queue[0] == namespace)
-
-    def _forget_if_idle(self, queue: Queue) -> None:
-        if queue.is_idle and not queue.is_due:
-            self.queues.pop(queue.key, None)
+def _sitting(tracked: TrackedRun) -> Sitting:
+    return Sitting(tracked.run.uid, tracked.seat, tracked.run.metadata.labels)

@@ -1,22 +1,22 @@
-"""The Runs of one queue that ask for the same thing, oldest first, beside the Pods that have room for one of them, emptiest first.
-
-Both orders are heaps whose old entries are recognised and dropped when they come up, so that a change costs one push.
-"""
+"""The Runs of one queue that ask for the same thing, oldest first; and lanes, sorted by the age of their oldest Run."""
 
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TypeAlias
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, TypeAlias
 
-from controlplane.scheduler.affinity import AffinityRules, best_of
+from controlplane.scheduler.affinity import AffinityRules, Neighbours
 from controlplane.scheduler.model import Order, RuntimePod, Shape
-from controlplane.scheduler.policy import load_with
+from controlplane.scheduler.policy import has_room
+
+if TYPE_CHECKING:
+    from controlplane.scheduler.queues import Queue
 
 _SLACK = 64
 """Old entries that a heap may hold beyond twice its true ones before it is built anew."""
-
 
 LaneKey: TypeAlias = tuple[Shape, AffinityRules | None]
 """Runs of one key are interchangeable to the scheduler, but for their age."""
@@ -25,21 +25,24 @@ LaneKey: TypeAlias = tuple[Shape, AffinityRules | None]
 class Lane:
     """First come, first served. Knows nothing of the other lanes of its queue."""
 
-    may_claim = True
-    """Whether a Pod may be kept free for it."""
-
-    def __init__(self, key: LaneKey) -> None:
+    def __init__(self, key: LaneKey, *, queue: Queue) -> None:
         self.key = key
-        self.shape = key[0]
+        self.shape, self.rules = key
+        self.queue = queue
+        self.neighbours: Neighbours | None = None
+        """What its rules look at, if it has any."""
+        self.is_blocked = False
+        """No Pod will do: nothing to try until a Pod or a neighbour changes."""
+        self.is_hopeless = False
+        """No Pod would do even if it were empty."""
         self.rejections: Counter[str] = Counter()
         """Why the Pods with room would not do, at the last try."""
-        self.is_blocked = False
-        """No Pod has room: nothing to try until a Pod changes."""
-        self.is_hopeless = False
-        """No Pod would have room even if it were empty."""
+        self.messages: set[str] = set()
+        """What its Runs have been told while it was blocked."""
+        self.order: Order | None = None
+        """By which it is sorted among lanes; None while it is empty."""
         self._orders: dict[str, Order] = {}
         self._waiting: list[tuple[Order, str]] = []
-        self._roomy: list[tuple[tuple[float, float], str, str, int]] = []
 
     def __len__(self) -> int:
         return len(self._orders)
@@ -66,60 +69,42 @@ class Lane:
             heapq.heappop(self._waiting)
         return None
 
-    def offer(self, pod: RuntimePod) -> bool:
-        """The Pod has changed. True when it has room for a Run of this lane."""
-        if not (pod.is_available and pod.fits(self.shape)):
-            return False
-        heapq.heappush(self._roomy, self._entry(pod))
-        return True
-
-    def pick(self, pods: Mapping[str, RuntimePod], *, spared: str | None) -> RuntimePod | None:
-        """The least loaded Pod with room, by name among equals; not `spared`, the Pod that another lane has claimed."""
-        if len(self._roomy) > 2 * len(pods) + _SLACK:
-            self._build(pods)
-        set_aside = None
-        picked = None
-        while self._roomy:
-            _, _, uid, stamp = self._roomy[0]
-            pod = pods.get(uid)
-            if pod is None or pod.stamp != stamp:
-                heapq.heappop(self._roomy)
-            elif uid == spared:
-                set_aside = heapq.heappop(self._roomy)
-            else:
-                picked = pod
-                break
-        if set_aside is not None:
-            heapq.heappush(self._roomy, set_aside)
-        return picked
-
-    def _build(self, pods: Mapping[str, RuntimePod]) -> None:
-        self._roomy = [self._entry(pod) for pod in pods.values() if pod.is_available and pod.fits(self.shape)]
-        heapq.heapify(self._roomy)
-
-    def _entry(self, pod: RuntimePod) -> tuple[tuple[float, float], str, str, int]:
-        return load_with(pod, shape=self.shape), pod.name, pod.uid, pod.stamp
+    def accepts(self, pod: RuntimePod) -> bool:
+        """Whether the Pod would do for one of its Runs now."""
+        return (
+            pod.is_available
+            and has_room(pod.fill, shape=self.shape)
+            and (self.neighbours is None or self.neighbours.rejection(pod) is None)
+        )
 
 
-class ChoosyLane(Lane):
-    """Runs that care about their neighbours. Who is where changes with each bind, so every Pod with room is looked at anew.
+class LanesByAge:
+    """Lanes that somebody waits in, the one with the oldest Run first."""
 
-    No Pod is kept free for them: which would do, is not theirs alone to say.
-    """
+    def __init__(self) -> None:
+        self._lanes: list[tuple[Order, Lane]] = []
 
-    may_claim = False
+    def __len__(self) -> int:
+        return len(self._lanes)
 
-    def __init__(self, key: LaneKey, *, rules: AffinityRules, neighbours: Callable[[], Iterable[RuntimePod]]) -> None:
-        super().__init__(key)
-        self._rules = rules
-        self._neighbours = neighbours
+    def __iter__(self) -> Iterator[Lane]:
+        return iter([lane for _, lane in self._lanes])
 
-    def offer(self, pod: RuntimePod) -> bool:
-        """Any change of any Pod may be the one that helps: a Run that left may have been the one that was in the way."""
-        return True
+    def first(self) -> Lane | None:
+        return self._lanes[0][1] if self._lanes else None
 
-    def pick(self, pods: Mapping[str, RuntimePod], *, spared: str | None) -> RuntimePod | None:
-        able = [pod for pod in pods.values() if pod.is_available and pod.uid != spared and pod.fits(self.shape)]
-        verdicts = {pod.uid: self._rules.rejection(pod, neighbours=self._neighbours) for pod in able}
-        self.rejections = Counter(verdict for verdict in verdicts.values() if verdict is not None)
-        return best_of([pod for pod in able if verdicts[pod.uid] is None], shape=self.shape, rules=self._rules)
+    def add(self, lane: Lane) -> None:
+        """Sorted by `lane.order`, which must not change while it stands here. No two Runs are of one age, so lanes are not compared."""
+        assert lane.order is not None
+        insort(self._lanes, (lane.order, lane))
+
+    def remove(self, lane: Lane) -> None:
+        assert lane.order is not None
+        del self._lanes[bisect_left(self._lanes, (lane.order,))]
+
+    def older_than(self, order: Order | None) -> Iterator[Lane]:
+        """In order of age; all of them for None. Do not go on after a change."""
+        for age, lane in self._lanes:
+            if order is not None and age > order:
+                return
+            yield lane

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 SCHEDULED = "scheduled"
 NO_PODS = "no_pods"
 SELECTION_ERROR = "selection_error"
+
+MAX_RUNTIMES = 1_000
+"""Runtimes that have metrics of their own. Anybody may create Runs that name ever new ones: those are counted as OTHER."""
+OTHER = "other"
+
+
+class _OfRuntime(NamedTuple):
+    """The metrics of one Runtime: found once, not at each Run."""
+
+    syncs: dict[str, Counter]
+    no_pods: Counter
+    sync_seconds: Histogram
+    queue_seconds: Histogram
 
 
 class SchedulerMetrics:
@@ -27,11 +42,16 @@ class SchedulerMetrics:
         )
         self._conflicts = Counter(f"{prefix}_reservation_conflicts_total", "Reservations that did not hold.", ["stage"], registry=registry)
         self._wakeups = Counter(f"{prefix}_pending_run_wakeups_total", "Queues woken, by what woke them.", ["source"], registry=registry)
+        self._by_runtime: dict[str, _OfRuntime] = {}
         self._start_at_zero()
 
     def no_pods(self, runtime: str) -> None:
-        self._no_pods.labels(runtime).inc()
-        self._syncs.labels(runtime, NO_PODS).inc()
+        of_runtime = self._of(runtime)
+        of_runtime.no_pods.inc()
+        of_runtime.syncs[NO_PODS].inc()
+
+    def selection_failed(self, runtime: str) -> None:
+        self._of(runtime).syncs[SELECTION_ERROR].inc()
 
     def woken(self, source: str) -> None:
         self._wakeups.labels(source).inc()
@@ -40,12 +60,24 @@ class SchedulerMetrics:
         self._rejections.labels(plugin, reason).inc(pods)
 
     def bound(self, runtime: str, *, sync_seconds: float, queue_seconds: float) -> None:
-        self._syncs.labels(runtime, SCHEDULED).inc()
-        self._sync_seconds.labels(runtime).observe(sync_seconds)
-        self._queue_seconds.labels(runtime).observe(max(0.0, queue_seconds))
+        of_runtime = self._of(runtime)
+        of_runtime.syncs[SCHEDULED].inc()
+        of_runtime.sync_seconds.observe(sync_seconds)
+        of_runtime.queue_seconds.observe(max(0.0, queue_seconds))
 
     def bind_conflicted(self) -> None:
         self._conflicts.labels("bind").inc()
+
+    def _of(self, runtime: str) -> _OfRuntime:
+        known = self._by_runtime.get(runtime)
+        if known is not None:
+            return known
+        if len(self._by_runtime) >= MAX_RUNTIMES and runtime != OTHER:
+            return self._of(OTHER)
+        syncs = {result: self._syncs.labels(runtime, result) for result in (SCHEDULED, NO_PODS, SELECTION_ERROR)}
+        no_pods, sync_seconds = self._no_pods.labels(runtime), self._sync_seconds.labels(runtime)
+        known = self._by_runtime[runtime] = _OfRuntime(syncs, no_pods, sync_seconds, self._queue_seconds.labels(runtime))
+        return known
 
     def _start_at_zero(self) -> None:
         for stage in ("reserve", "bind"):

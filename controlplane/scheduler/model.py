@@ -5,7 +5,6 @@ Nothing here talks to an API server or reads a clock: `now` is the observer's mo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -15,10 +14,12 @@ from k8s.api.pod import Pod
 from k8s.api.run import Run
 
 if TYPE_CHECKING:
-    from controlplane.scheduler.affinity import AffinityRules
+    from controlplane.scheduler.lanes import Lane
 
 Shape: TypeAlias = tuple[tuple[str, int], ...]
 """What a Run asks for, sorted: (("runs", 1),). Runs of one shape are interchangeable to the capacity check."""
+Fill: TypeAlias = tuple[tuple[str, int, int], ...]
+"""How full a Pod is: (resource, capacity, used), sorted. Pods of one fill are interchangeable to the capacity check and to load."""
 QueueKey: TypeAlias = tuple[str, str]
 """(namespace, runtime): Runs of one queue compete for the same Pods, and only they do."""
 Order: TypeAlias = tuple[float, int]
@@ -26,44 +27,45 @@ Order: TypeAlias = tuple[float, int]
 
 
 class Holder(NamedTuple):
-    """A Run on a Pod: what it takes, and by which labels others may want it as a neighbour or not."""
+    """A Run on a Pod."""
 
     shape: Shape
-    labels: Mapping[str, str]
+    seat: str
+    """By which it is there: the Pod's UID, or its name where an older writer set no UID."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class RuntimePod:
-    """A Runtime Pod and what is taken of it. `stamp` counts its changes, so that an old entry of an index is told from a true one."""
+    """A Runtime Pod and what is taken of it."""
 
     uid: str
     name: str
     queue: QueueKey
-    capacity: dict[str, int]
+    capacity: tuple[tuple[str, int], ...]
+    """Sorted by resource."""
     is_ready: bool
     """PodReady and runtimed's condition, as the Pod says."""
     probe: str | None
     """runtimed's last probe time as text: compared for change, never with a clock."""
-    seen_at: float
-    """Monotonic: when the probe was last seen to change."""
     is_fresh: bool = True
+    """The probe was seen to change not long ago."""
     used: dict[str, int] = field(default_factory=dict)
     holders: dict[str, Holder] = field(default_factory=dict)
     """By Run UID: Runs assigned here, and those that are being bound to it."""
-    stamp: int = 0
 
     @property
     def is_available(self) -> bool:
         return self.is_ready and self.is_fresh
 
-    def fits(self, shape: Shape) -> bool:
-        """Whether so much is free. A resource that the Pod does not advertise fits nowhere."""
-        capacity, used = self.capacity, self.used
-        return all(used.get(name, 0) + count <= capacity.get(name, 0) for name, count in shape)
+    @property
+    def fill(self) -> Fill:
+        used = self.used
+        return tuple([(name, capacity, used.get(name, 0)) for name, capacity in self.capacity])
 
-    def could_ever_fit(self, shape: Shape) -> bool:
-        """Whether it would fit if the Pod were empty."""
-        return all(count <= self.capacity.get(name, 0) for name, count in shape)
+    @property
+    def named_seat(self) -> str:
+        """The seat of a Run that knows the Pod by name only. A UID has no slash, so the two kinds never meet."""
+        return f"{self.queue[0]}/{self.name}"
 
     def take(self, run_uid: str, *, holder: Holder) -> None:
         self.holders[run_uid] = holder
@@ -92,7 +94,7 @@ class Place(Enum):
     """Assigned: it takes of its Pod."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class TrackedRun:
     """A Run that is not over."""
 
@@ -103,7 +105,6 @@ class TrackedRun:
     attempt: int
     place: Place = Place.NOWHERE
     shape: Shape = ()
-    rules: AffinityRules | None = None
     seat: str = ""
     """Key of what it takes capacity of, in SEATED and BINDING."""
     held_until: float = 0.0
@@ -113,13 +114,10 @@ class TrackedRun:
     """Writes in a row that did not land."""
     has_waited: bool = False
     """Counted as one that found no Pod."""
-    queue: QueueKey = ("", "")
-    """Where it waits, in WAITING."""
-
-    @property
-    def lane(self) -> tuple[Shape, AffinityRules | None]:
-        """Which Runs of its queue it is interchangeable with."""
-        return self.shape, self.rules
+    told: tuple[str, ...] = ()
+    """The messages that it was told: none of them is written a second time."""
+    lane: Lane | None = None
+    """Where it waits, in WAITING; where it came from, in BINDING."""
 
 
 # ---- events
@@ -203,7 +201,7 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """End it as Failed: what it asks for can't be read."""
+    """End it as Failed: what it asks for can never be given, or not be read."""
 
     run: Run
     reason: str
@@ -225,7 +223,9 @@ class CoreSettings:
     announce_after_seconds: float = 1.0
     """A Run that waits for less is never told so: the write would cost as much as its bind, and delay it."""
     max_binds_in_flight: int = 32
-    """Decisions beyond would only queue up in front of the API server, and a new queue's first Run behind them."""
+    """Decisions beyond would only queue up in front of the API server, and a new queue's first Run behind them. Also of one queue."""
+    slow_bind_seconds: float = 1.0
+    """A bind that is out for longer counts against its own queue only: a namespace whose writes hang holds up nobody else."""
     max_announcements_in_flight: int = 4
     """Few, so that telling 10,000 Runs that they wait does not delay a bind."""
     write_backoff_seconds: float = 0.05
@@ -237,6 +237,7 @@ class Recorder(Protocol):
     """Who counts. Metrics in the process, nobody in most tests."""
 
     def no_pods(self, runtime: str) -> None: ...
+    def selection_failed(self, runtime: str) -> None: ...
     def woken(self, source: str) -> None: ...
     def rejected(self, pods: int, *, plugin: str, reason: str) -> None: ...
 
@@ -245,6 +246,9 @@ class NobodyCounts:
     """A Recorder that drops everything."""
 
     def no_pods(self, runtime: str) -> None:
+        del runtime
+
+    def selection_failed(self, runtime: str) -> None:
         del runtime
 
     def woken(self, source: str) -> None:

@@ -1,12 +1,12 @@
-"""What a Run asks for, when it may be placed, and which of two Pods is better. Pure functions; the indexes are elsewhere."""
+"""What a Run asks for, when it may be placed, and how full a Pod would be. Pure functions; the indexes are elsewhere."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from datetime import datetime
+from typing import TypeAlias
 
-from controlplane.scheduler.model import RuntimePod, Shape
+from controlplane.scheduler.model import Fill, Shape
 from k8s.api import conditions, names
 from k8s.api.capacity import capacity_key
 from k8s.api.errors import InvalidRun
@@ -17,7 +17,10 @@ from k8s.api.run import Run
 ONE_RUN: Shape = ((names.RUNS_RESOURCE, 1),)
 
 AVAILABILITY_PLUGIN = "RuntimePodAvailability"
-UNAVAILABLE_REASON = "RuntimePodUnavailable"
+UNAVAILABLE = "RuntimePodUnavailable"
+AFFINITY_PLUGIN = "RunAffinity"
+UNSATISFIED = "UnsatisfiedRunAffinity"
+UNSATISFIED_ANTI = "UnsatisfiedRunAntiAffinity"
 
 
 def request_of(run: Run) -> Shape:
@@ -31,28 +34,66 @@ def request_of(run: Run) -> Shape:
         except ValueError as error:
             raise InvalidRun(field=f"spec.resources.requests[{name}]", message=str(error)) from error
         if count:
-            counts[capacity_key(name)] = count
+            # Two names may share a key (a/b and a__b): then they share what there is of it.
+            counts[capacity_key(name)] = counts.get(capacity_key(name), 0) + count
     counts.setdefault(names.RUNS_RESOURCE, 1)
     return tuple(sorted(counts.items()))
 
 
-def load_with(pod: RuntimePod, *, shape: Shape) -> tuple[float, float]:
-    """How full the Pod would be: its fullest resource, then all of them. Less is better.
+Load: TypeAlias = tuple[int, int]
+"""The ratio of the fullest resource, then the sum of all ratios, both in `unit`-ths: exact, and quick to compare. Less is better.
 
-    Division rounds correctly, so equal ratios are equal floats, and ratios of counts below 2**26 that differ stay different.
-    """
-    asked: Mapping[str, int] = dict(shape)
-    used = pod.used
-    ratios = [(used.get(name, 0) + asked.get(name, 0)) / capacity for name, capacity in pod.capacity.items()]
-    return (ratios[0], ratios[0]) if len(ratios) == 1 else (max(ratios), math.fsum(ratios))
+A unit is a common multiple of the capacities that are compared; loads of different units are not.
+"""
+
+
+def load_of(fill: Fill, *, unit: int) -> Load:
+    """How full it is."""
+    ratios = [used * (unit // capacity) for _, capacity, used in fill]
+    return max(ratios), sum(ratios)
+
+
+def load_with(fill: Fill, *, shape: Shape, unit: int) -> Load | None:
+    """How full it would be with a Run of that shape; None without room. What the Pod does not advertise, it has no room for."""
+    asked = dict(shape)
+    highest = total = 0
+    for name, capacity, used in fill:
+        count = asked.pop(name, 0)
+        used += count
+        if count and used > capacity:
+            return None
+        ratio = used * (unit // capacity)
+        total += ratio
+        highest = max(highest, ratio)
+    return None if asked else (highest, total)
+
+
+def load_beyond(fill: Fill, *, shape: Shape, unit: int) -> Load | None:
+    """The same where others may have to leave first; None if it would not fit even then."""
+    if not could_fit(fill, shape=shape):
+        return None
+    asked = dict(shape)
+    return load_of(tuple([(name, capacity, used + asked.get(name, 0)) for name, capacity, used in fill]), unit=unit)
+
+
+def has_room(fill: Fill, *, shape: Shape) -> bool:
+    """Whether a Run of that shape fits."""
+    free = {name: capacity - used for name, capacity, used in fill}
+    return all(count <= free.get(name, 0) for name, count in shape)
+
+
+def could_fit(fill: Fill, *, shape: Shape) -> bool:
+    """Whether it would if nobody else were there."""
+    capacities = {name: capacity for name, capacity, _ in fill}
+    return all(count <= capacities.get(name, 0) for name, count in shape)
 
 
 def waiting_message(runtime: str, *, rejections: Mapping[str, int] | None = None) -> str:
     """What a Run is told that finds no Pod, by the reason for which Pods with room would not do. Tools match on it."""
     satisfying = ""
-    if rejections and rejections.get("UnsatisfiedRunAffinity"):
+    if rejections and rejections.get(UNSATISFIED):
         satisfying = " satisfying required Run affinity"
-    elif rejections and rejections.get("UnsatisfiedRunAntiAffinity"):
+    elif rejections and rejections.get(UNSATISFIED_ANTI):
         satisfying = " satisfying required Run anti-affinity"
     return f'waiting for available runtime pods{satisfying} for runtime "{runtime}"'
 

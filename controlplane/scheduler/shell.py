@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
 from collections.abc import Callable
 from contextlib import aclosing, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import assert_never
 
 from controlplane.scheduler.core import SchedulerCore
 from controlplane.scheduler.metrics import SchedulerMetrics
 from controlplane.scheduler.model import Announce, Bind, Cancel, Decision, Event, Listed, PodGone, PodSeen, Refuse, RunGone, RunSeen, Ticked
 from controlplane.scheduler.model import Settled as WriteSettled
+from controlplane.scheduler.view import KEPT_RUNS, KeptRun
 from k8s.api import names, transitions
 from k8s.api.phases import NOT_TERMINAL_SELECTOR
 from k8s.api.pod import Pod
 from k8s.api.run import Run
-from k8s.client import PODS, RUNS, ApiClient, ApiError, Backoff, Cache, Conflict, NotFound, conditional_status, list_and_watch, message_of
+from k8s.client import PODS, ApiClient, ApiError, Backoff, Cache, Conflict, NotFound, conditional_status, list_and_watch, message_of
 from k8s.manager import Tasks
 
 logger = logging.getLogger(__name__)
@@ -43,7 +45,7 @@ class SchedulerShell:
         self._core = core or SchedulerCore(recorder=metrics)
         self._clock = clock
         self._wall = wall
-        self._runs: Cache[Run] = Cache()
+        self._runs: Cache[KeptRun] = Cache()
         self._pods: Cache[Pod] = Cache()
         self._tasks = Tasks()
         self._armed_for: float | None = None
@@ -52,6 +54,7 @@ class SchedulerShell:
 
     async def run(self) -> None:
         """Until cancelled."""
+        gc.unfreeze()
         async with self._tasks as tasks:
             tasks.start(self._follow_pods(), name="follow pods")
             tasks.start(self._follow_runs(), name="follow runs")
@@ -65,7 +68,7 @@ class SchedulerShell:
     # ---- what is seen
 
     async def _follow_runs(self) -> None:
-        async with aclosing(list_and_watch(self._client, RUNS, field_selector=NOT_TERMINAL_SELECTOR)) as notices:
+        async with aclosing(list_and_watch(self._client, KEPT_RUNS, field_selector=NOT_TERMINAL_SELECTOR)) as notices:
             async for notice in notices:
                 was_synced = self._runs.is_synced
                 for change in self._runs.feed(notice):
@@ -87,6 +90,8 @@ class SchedulerShell:
         if not was_synced and self._runs.is_synced and self._pods.is_synced:
             logger.info("scheduling begins", extra={"runs": len(self._runs), "pods": len(self._pods)})
             self._step(Listed())
+            # What 10,000 Runs are made of stays for long: looking through it for cycles again and again would cost 50 ms each time.
+            gc.freeze()
 
     async def _keep_time(self) -> None:
         while True:
@@ -119,7 +124,7 @@ class SchedulerShell:
         has_landed = False
         try:
             answer = await self._client.patch(
-                RUNS, run.metadata.name, patch, namespace=run.metadata.namespace, subresource="status", field_manager=FIELD_MANAGER
+                KEPT_RUNS, run.metadata.name, patch, namespace=run.metadata.namespace, subresource="status", field_manager=FIELD_MANAGER
             )
             self._runs.take(answer)
             has_landed = True
@@ -151,7 +156,7 @@ class SchedulerShell:
         backoff = Backoff()
         while True:
             try:
-                seen = await self._client.get(RUNS, run.metadata.name, namespace=run.metadata.namespace)
+                seen = await self._client.get(KEPT_RUNS, run.metadata.name, namespace=run.metadata.namespace)
             except NotFound:
                 self._runs.drop(run.uid)
                 return
@@ -178,10 +183,15 @@ class SchedulerShell:
             logger.warning("status write failed", extra=fields | message_of(error))
 
     def _note_bind(self, decision: Bind, *, seconds: float) -> None:
-        created = decision.run.metadata.creation_timestamp or decision.observed
-        waited = (self._wall() - created).total_seconds()
-        self._metrics.bound(decision.run.spec.runtime, sync_seconds=seconds, queue_seconds=waited)
+        waited = self._wall() - created_at(decision.run, observed=decision.observed)
+        self._metrics.bound(decision.run.spec.runtime, sync_seconds=seconds, queue_seconds=waited.total_seconds())
         logger.debug("run is bound", extra={"run": decision.run.key, "uid": decision.run.uid, "pod": decision.pod_name})
 
     def _chance(self) -> float:
         return self._core.jitter()
+
+
+def created_at(run: Run, *, observed: datetime) -> datetime:
+    """Creation times are whole seconds, cut off: a Run that was seen within that second was created when it was seen, or just before."""
+    created = run.metadata.creation_timestamp
+    return observed if created is None else max(created, min(observed, created + timedelta(seconds=1)))

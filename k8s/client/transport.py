@@ -33,6 +33,10 @@ out, and a heartbeat or a Lease must not stand behind them. Above it they wait h
 200 writes at a time (--max-mutating-requests-inflight), and whoever sends it more is refused there. Watches are not counted."""
 MIN_RETRY_SECONDS = 0.1
 """A server that says "come back at once" again and again must not be asked in a tight loop."""
+FIRST_PAGE_SIZE = 100
+"""Before it is known how large the objects are: a Run may hold a script of 256 KiB."""
+PAGE_BYTES = 4 << 20
+"""What a page may weigh, about: thousands of small objects would fit, and `page_size` ends it before."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -95,16 +99,22 @@ class ApiClient:
         field_selector: str = "",
         page_size: int = 500,
     ) -> Listing[T]:
-        """All of them, in pages of one consistent state: never an API server's cache. Raises Gone when it takes too long."""
+        """All of them, in pages of one consistent state: never an API server's cache. Raises Gone when it takes too long.
+
+        Pages of large objects are smaller than `page_size`, so that no answer takes much memory.
+        """
         selectors = _present(labelSelector=label_selector, fieldSelector=field_selector)
         items: list[T] = []
         token = ""
+        limit = min(page_size, FIRST_PAGE_SIZE)
         while True:
-            query = {**selectors, "limit": str(page_size), **_present(**{"continue": token})}
+            query = {**selectors, "limit": str(limit), **_present(**{"continue": token})}
             path = resource.path(namespace=namespace)
             body = await self._send("GET", path, asked=("list", resource.plural), query=query, body=None)
             page, metadata = decode_page(resource, body, what=f"GET {path}")
             items += page
+            # An object that cannot be read is left out of the page, but it weighs.
+            limit = max(1, min(page_size, PAGE_BYTES * max(1, len(page)) // len(body)))
             token = metadata.continue_
             if not token:
                 return Listing(items, metadata.resource_version)

@@ -34,11 +34,15 @@ class Counts:
 
     def __init__(self) -> None:
         self.waiting: Counter[str] = Counter()
+        self.unselectable: Counter[str] = Counter()
         self.wakeups: Counter[str] = Counter()
         self.rejections: Counter[str] = Counter()
 
     def no_pods(self, runtime: str) -> None:
         self.waiting[runtime] += 1
+
+    def selection_failed(self, runtime: str) -> None:
+        self.unselectable[runtime] += 1
 
     def woken(self, source: str) -> None:
         self.wakeups[source] += 1

@@ -111,10 +111,12 @@ def test_runs_of_one_second_are_served_in_the_order_of_arrival() -> None:
 
 
 def test_queues_take_turns() -> None:
-    scene = Scene(settings=CoreSettings(max_binds_in_flight=4), is_listed=False)
+    scene = Scene(is_listed=False)
     scene.see(make_pod("p", capacity={"runs": 100}), make_pod("q", capacity={"runs": 100}, runtime="python"))
     scene.see(*(make_run(f"many{number}") for number in range(50)), make_run("single", runtime="python"))
-    assert "single" in dict(binds(scene.step(Listed())))
+    decisions = scene.step(Listed())
+    assert binds(decisions) == [("many0", "p")]
+    assert binds(scene.answer(decisions[0])) == [("single", "q")]
 
 
 def test_no_more_binds_are_out_than_may_be_and_each_answer_lets_the_next_go() -> None:
@@ -359,7 +361,7 @@ def test_the_periodic_retry_finds_what_no_event_told() -> None:
     pod = scene.core.pods.get("p")
     assert pod is not None
     pod.is_ready = True  # behind the core's back: an event that was missed
-    scene.core.queues["team-a", "bash"].lanes[(("runs", 1),), None].offer(pod)
+    scene.core.turns.queues["team-a", "bash"].shelves.file(pod)
     scene.now += 31.0
     assert binds(scene.core.handle(Ticked(), now=scene.now, wall=EPOCH)) == [("r", "p")]
 
@@ -368,3 +370,12 @@ def test_an_empty_runtime_is_nobodys_queue() -> None:
     scene = Scene()
     assert scene.step(RunSeen(make_run("r", runtime=""))) == []
     assert scene.wait(100.0) == []
+
+
+def test_what_a_run_kept_back_is_used_while_it_is_told_that_it_waits() -> None:
+    scene = Scene(settings=CoreSettings(max_announcements_in_flight=1))
+    scene.see(make_pod("p", capacity={"runs": 2}), make_run("s", phase=phases.RUNNING, pod_name="pod-p", pod_uid="p"))
+    assert scene.see(make_run("big", requests={"runs": 2}), make_run("young", created_seconds=1)) == [], "one slot is kept back"
+    told, *bound = scene.wait(1.1)
+    assert isinstance(told, Announce)
+    assert (told.run.uid, binds(bound)) == ("big", [("young", "p")])

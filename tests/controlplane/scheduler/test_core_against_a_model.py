@@ -30,20 +30,29 @@ from controlplane.scheduler.model import (
     Settled,
     Ticked,
 )
-from controlplane.scheduler.policy import request_of, waiting_message
+from controlplane.scheduler.policy import request_of
 from k8s.api import phases
 from k8s.api.pod import Pod
-from k8s.api.run import Affinity, Run, RunAffinity
+from k8s.api.run import Affinity, Run, RunAffinity, WeightedRunAffinityTerm
 from tests.controlplane.scheduler.objects import EPOCH, make_pod, make_run, term
 
 CAPACITIES = [{"runs": 1}, {"runs": 2}, {"runs": 3, "gpu": 1}, {"runs": 2, "gpu": 2}]
 REQUESTS: list[dict[str, str | int]] = [{}, {"runs": 2}, {"gpu": 1}, {"runs": 3}, {"gpu": 9}, {"memory": 1}, {"runs": "0.5"}]
 pytestmark = pytest.mark.slow
 
-LONELY, SOCIABLE = "lonely", "sociable"
+LONELY, SOCIABLE, FOLLOWING, PICKY = "lonely", "sociable", "following", "picky"
 AFFINITIES = {
     LONELY: Affinity(run_anti_affinity=RunAffinity(required=[term(group=LONELY)])),
     SOCIABLE: Affinity(run_affinity=RunAffinity(required=[term(group=SOCIABLE)])),
+    FOLLOWING: Affinity(
+        run_affinity=RunAffinity(required=[term(group=SOCIABLE)]), run_anti_affinity=RunAffinity(required=[term(group=LONELY)])
+    ),
+    PICKY: Affinity(
+        run_affinity=RunAffinity(preferred=[WeightedRunAffinityTerm(weight=7, run_affinity_term=term(group=LONELY))]),
+        run_anti_affinity=RunAffinity(
+            required=[term(group=FOLLOWING)], preferred=[WeightedRunAffinityTerm(weight=3, run_affinity_term=term(group=SOCIABLE))]
+        ),
+    ),
 }
 RUNTIMES = ["bash", "python", "nobody-serves-this"]
 
@@ -70,7 +79,7 @@ class World(RuleBasedStateMachine):
         self.runs: dict[str, Run] = {}
         self.pods: dict[str, Pod] = {}
         self.starts: dict[tuple[str, int], str] = {}
-        settings_ = CoreSettings(max_binds_in_flight=3, max_announcements_in_flight=2)
+        settings_ = CoreSettings(max_binds_in_flight=3, max_announcements_in_flight=2, slow_bind_seconds=0.2)
         self.observers = [Observer(SchedulerCore(settings=settings_, jitter=lambda: 0.5)) for _ in range(self.observers_count)]
         for observer in self.observers:
             self.feed(observer, Listed())
@@ -81,7 +90,7 @@ class World(RuleBasedStateMachine):
         runtime=st.sampled_from(RUNTIMES),
         request=st.sampled_from(REQUESTS),
         same_second=st.booleans(),
-        group=st.sampled_from(["", "", "", LONELY, SOCIABLE]),
+        group=st.sampled_from(["", "", "", *AFFINITIES]),
     )
     def create_run(self, runtime: str, request: dict[str, str | int], same_second: bool, group: str) -> None:
         self.count += 1
@@ -197,7 +206,7 @@ class World(RuleBasedStateMachine):
                 self.check_first_in_first_out(observer, decision, waiting)
 
     def waiting_runs(self, observer: Observer) -> set[str]:
-        return {uid for queue in observer.core.queues.values() for lane in queue.lanes.values() for uid in lane}
+        return {uid for queue in observer.core.turns.queues.values() for lane in queue.lanes.values() for uid in lane}
 
     def check_first_in_first_out(self, observer: Observer, decision: Bind, waiting: set[str]) -> None:
         """Nobody who asks for the same, is older, and waited before and after, was passed over."""
@@ -205,7 +214,7 @@ class World(RuleBasedStateMachine):
         mine = core.runs[decision.run.uid]
         for uid in waiting & self.waiting_runs(observer):
             other = core.runs[uid]
-            if other.queue == mine.queue and other.shape == mine.shape:
+            if other.lane is mine.lane:
                 assert other.order > mine.order, f"{decision.run.uid} overtook {uid}"
 
     def deliver_next(self, observer: Observer) -> None:
@@ -283,9 +292,10 @@ class World(RuleBasedStateMachine):
                     self.take_away(run)
         self.settle()
         for run in self.runs.values():
-            assert run.metadata.deletion_timestamp is not None or not self.fits_somewhere(run), f"{run.uid} starves"
+            is_following = run.metadata.labels.get("group") == FOLLOWING  # whom it wants to follow may have ended
+            assert run.metadata.deletion_timestamp is not None or is_following or not self.fits_somewhere(run), f"{run.uid} starves"
             if run.metadata.deletion_timestamp is None:
-                assert run.status.message == waiting_message(run.spec.runtime)
+                assert run.status.message.startswith("waiting for available runtime pods")
 
     def fits_somewhere(self, run: Run) -> bool:
         return any(

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
 import pytest
 
+from k8s.api import phases
 from k8s.client import RUNS, ApiClient
 from tests.cluster.embedded import EmbeddedApiServer
+<<<<<<< HEAD
 from tests.controlplane.plane import HeldBack, World, scheduler
 from tests.controlplane.scheduler.test_scheduler_process import seats_until_all_are_bound
+=======
+from tests.controlplane.plane import World, scheduler
+from tests.controlplane.scheduler.test_scheduler_process import is_scheduled, seats_until_all_are_bound
+>>>>>>> sched
 
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("server", ["embedded"], indirect=True)]
 
@@ -69,6 +75,7 @@ async def test_every_run_is_bound_once_and_no_slot_is_given_twice(server: Embedd
     assert Counter(run.status.assigned_pod for run in runs) == {f"pod-{number}": RUN_COUNT // 3 for number in range(3)}
 
 
+<<<<<<< HEAD
 async def test_a_bind_that_another_has_overtaken_is_refused(server: EmbeddedApiServer, world: World) -> None:
     """Ownership rule 2: two schedulers for a moment, or a stale view. The later of two binds must not take the Run away."""
     await world.create_pod("pod")
@@ -81,3 +88,46 @@ async def test_a_bind_that_another_has_overtaken_is_refused(server: EmbeddedApiS
             await bind.read_again()
     run = await world.client.get(RUNS, "run", namespace=world.namespace)
     assert run.status.assigned_pod == "rival"
+=======
+async def test_a_bind_that_hangs_delays_no_other(server: EmbeddedApiServer, world: World) -> None:
+    await world.create_pod("pod", runs=3)
+    async with hanging(world.client, WRITES | {"name": "slow"}) as hits:
+        with scheduler(server):
+            await world.create_run("slow")
+            await hits(1)
+            await world.create_run("next")
+            await world.run_that("next", is_scheduled)
+            assert (await world.client.get(RUNS, "slow", namespace=world.namespace)).phase == phases.PENDING
+
+
+async def test_a_namespace_whose_writes_hang_holds_up_no_other(server: EmbeddedApiServer, world: World) -> None:
+    other = World(world.client)
+    await other.begin()
+    for each in (world, other):
+        await each.create_pod("pod", runs=100)
+    async with hanging(world.client, WRITES | {"namespace": world.namespace}) as hits:
+        with scheduler(server):
+            await other.create_run("first")
+            await other.run_that("first", is_scheduled)
+            await asyncio.gather(*(world.create_run(f"run-{number}") for number in range(60)))
+            # As many as may be out. Each of them is given up after 10 s only.
+            await hits(32)
+            async with asyncio.timeout(6):
+                await other.create_run("other")
+                await other.run_that("other", is_scheduled)
+
+
+@asynccontextmanager
+async def hanging(client: ApiClient, match: dict[str, Any]) -> AsyncIterator[Callable[[int], Awaitable[bytes]]]:
+    """Requests that match are not answered. Gives a function that waits until so many of them have come."""
+    answer = await client.request("POST", "/failpoints", body=msgspec.json.encode({"match": match, "action": {"kind": "hang"}}))
+    path = f"/failpoints/{msgspec.json.decode(answer)['id']}"
+
+    async def hits(count: int) -> bytes:
+        return await client.request("GET", path, query={"hits": str(count)}, timeout_seconds=15)
+
+    try:
+        yield hits
+    finally:
+        await client.request("DELETE", path)
+>>>>>>> sched

@@ -63,6 +63,16 @@ async def test_a_list_is_consistent_and_comes_in_pages(api: FakeApi, client: Api
     assert all("resourceVersion" not in seen.query for seen in api.seen)
 
 
+async def test_pages_of_large_objects_are_small(api: FakeApi, client: ApiClient) -> None:
+    large = run_body("large", message="x" * (1 << 20))
+    api.answer_list(run_body("a"), version=5, more="1")
+    api.answer_list(*([large] * 2), version=5, more="2")
+    api.answer_list(*([run_body("small")] * 3), version=5, more="3")
+    api.answer_list(version=5)
+    await client.list(RUNS)
+    assert [int(seen.query["limit"]) for seen in api.seen] == [100, 500, 3, 500]
+
+
 async def test_a_list_of_null_is_empty(api: FakeApi, client: ApiClient) -> None:
     api.answer({"metadata": {"resourceVersion": "3"}, "items": None})
     assert (await client.list(RUNS)).items == []
