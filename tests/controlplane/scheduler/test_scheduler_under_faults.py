@@ -14,13 +14,8 @@ import pytest
 from k8s.api import phases
 from k8s.client import RUNS, ApiClient
 from tests.cluster.embedded import EmbeddedApiServer
-<<<<<<< HEAD
 from tests.controlplane.plane import HeldBack, World, scheduler
-from tests.controlplane.scheduler.test_scheduler_process import seats_until_all_are_bound
-=======
-from tests.controlplane.plane import World, scheduler
 from tests.controlplane.scheduler.test_scheduler_process import is_scheduled, seats_until_all_are_bound
->>>>>>> sched
 
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("server", ["embedded"], indirect=True)]
 
@@ -75,7 +70,6 @@ async def test_every_run_is_bound_once_and_no_slot_is_given_twice(server: Embedd
     assert Counter(run.status.assigned_pod for run in runs) == {f"pod-{number}": RUN_COUNT // 3 for number in range(3)}
 
 
-<<<<<<< HEAD
 async def test_a_bind_that_another_has_overtaken_is_refused(server: EmbeddedApiServer, world: World) -> None:
     """Ownership rule 2: two schedulers for a moment, or a stale view. The later of two binds must not take the Run away."""
     await world.create_pod("pod")
@@ -88,7 +82,8 @@ async def test_a_bind_that_another_has_overtaken_is_refused(server: EmbeddedApiS
             await bind.read_again()
     run = await world.client.get(RUNS, "run", namespace=world.namespace)
     assert run.status.assigned_pod == "rival"
-=======
+
+
 async def test_a_bind_that_hangs_delays_no_other(server: EmbeddedApiServer, world: World) -> None:
     await world.create_pod("pod", runs=3)
     async with hanging(world.client, WRITES | {"name": "slow"}) as hits:
@@ -130,4 +125,3 @@ async def hanging(client: ApiClient, match: dict[str, Any]) -> AsyncIterator[Cal
         yield hits
     finally:
         await client.request("DELETE", path)
->>>>>>> sched
