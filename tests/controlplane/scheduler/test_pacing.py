@@ -100,7 +100,8 @@ def serial(began_at: float, free_at: float) -> float:
 def drained(scene: Scene, decisions: list[Decision], *, server: Callable[[float, float], float]) -> list[tuple[str, int]]:
     """Each bind is answered when the server is done with it; (Run, how many were out with it)."""
     out: deque[tuple[float, Bind]] = deque()
-    order, free_at = [], 0.0
+    order: list[tuple[str, int]] = []
+    free_at = 0.0
     while True:
         for decision in decisions:
             assert isinstance(decision, Bind)
