@@ -70,8 +70,8 @@ MUTANTS: Final = (
     Mutant(
         rule="consistent list at start (10)",
         file="k8s/client/transport.py",
-        old='"limit": str(page_size)',
-        new='"limit": str(page_size), "resourceVersion": "0"',
+        old='"limit": str(limit)',
+        new='"limit": str(limit), "resourceVersion": "0"',
         test="tests/k8s/client/test_watching.py::test_the_first_list_is_a_consistent_one",
     ),
     Mutant(
