@@ -60,7 +60,7 @@ async def test_bash_is_offered_commands_options_and_the_names_of_objects(server:
     await server.add("runs", "alpha")
     await server.add("runs", "beta")
     await server.add("runtimes", "bash")
-    assert await ask_bash(krt, "krt", "c") == ["cancel", "completion"]
+    assert await ask_bash(krt, "krt", "c") == ["cancel", "conformance", "completion"]
     assert await ask_bash(krt, "krt", "logs", "al") == ["alpha"]
     assert await ask_bash(krt, "krt", "ex") == ["explain"]
     assert await ask_bash(krt, "krt", "explain", "be") == ["beta"]
