@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fault fuzz soak test-kube kube-binaries bench bench-gate bench-gate-baseline bench-gate-proof
+.PHONY: help setup demo test test-mutants test-fault fuzz soak test-kube kube-binaries bench bench-gate bench-gate-baseline bench-gate-proof
 .PHONY: lint layers type fmt proto proto-check constraints all clean
 
 help: ## What there is to make
@@ -25,9 +25,12 @@ demo: $(INSTALLED) ## Local mode, 120 Runs over the texts in examples/, one resu
 	@$(BIN)/python examples/demo.py
 
 test: $(INSTALLED) ## Unit, contract and whole-system tests; needs nothing but Python
-	$(BIN)/python -m pytest -m "not kube and not fault"
+	$(BIN)/python -m pytest -m "not kube and not fault and not mutation"
 
 REPEAT ?= 1
+test-mutants: $(INSTALLED) ## Each rule of the ownership protocol taken out of the code in turn: the test named for it must fail
+	$(BIN)/python -m pytest -m mutation
+
 test-fault: $(INSTALLED) ## Every row of docs/reliability.md that one machine can show; REPEAT=3 for three passes
 	@rm -f .fault/figures.jsonl
 	@for pass in $$(seq $(REPEAT)); do echo "pass $$pass of $(REPEAT)"; $(BIN)/python -m pytest tests/fault -m fault -o faulthandler_timeout=200 || exit 1; done
