@@ -98,17 +98,17 @@ async def test_list_of_nothing_keeps_stdout_empty(server: FakeApiServer, krt_her
 @pytest.mark.parametrize(
     ("arguments", "query"),
     [
-        (("list", "--runtime", "bash"), "/namespaces/default/runs?fieldSelector=spec.runtime%3Dbash&limit=500"),
-        (("list", "--phase", "running"), "/namespaces/default/runs?fieldSelector=status.phase%3DRunning&limit=500"),
-        (("list", "-l", "app=web", "-n", "other"), "/namespaces/other/runs?labelSelector=app%3Dweb&limit=500"),
+        (("list", "--runtime", "bash"), "/namespaces/default/runs?fieldSelector=spec.runtime%3Dbash&limit=100"),
+        (("list", "--phase", "running"), "/namespaces/default/runs?fieldSelector=status.phase%3DRunning&limit=100"),
+        (("list", "-l", "app=web", "-n", "other"), "/namespaces/other/runs?labelSelector=app%3Dweb&limit=100"),
         (
             ("-n", "other", "list", "--field-selector", "metadata.name=x"),
-            "/namespaces/other/runs?fieldSelector=metadata.name%3Dx&limit=500",
+            "/namespaces/other/runs?fieldSelector=metadata.name%3Dx&limit=100",
         ),
-        (("list", "-A"), "/runs?limit=500"),
-        (("-n", "before", "list", "-n", "after"), "/namespaces/after/runs?limit=500"),
-        (("runtime", "list", "-n", "other"), "/namespaces/other/runtimes?limit=500"),
-        (("-n", "outer", "runtime", "-n", "middle", "list"), "/namespaces/middle/runtimes?limit=500"),
+        (("list", "-A"), "/runs?limit=100"),
+        (("-n", "before", "list", "-n", "after"), "/namespaces/after/runs?limit=100"),
+        (("runtime", "list", "-n", "other"), "/namespaces/other/runtimes?limit=100"),
+        (("-n", "outer", "runtime", "-n", "middle", "list"), "/namespaces/middle/runtimes?limit=100"),
     ],
 )
 async def test_selectors_and_namespaces_reach_the_api_server(
