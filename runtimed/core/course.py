@@ -332,6 +332,8 @@ def _watch_the_time(step: Step, progress: Progress, run: Run) -> None:
 
 def _show_running(step: Step, progress: Progress, run: Run, execution: Execution) -> None:
     """`Running` for whoever looks, once user code has run for a moment. Nothing depends on it (rule 6)."""
+    if execution.exit is not None:
+        return  # its outputs are being read, and the terminal write is next
     if run.phase == phases.SCHEDULED:
         kind = WriteKind.RUNNING
     elif _is_retry_in_place(run):

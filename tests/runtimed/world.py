@@ -154,6 +154,8 @@ class PodWorld:
         self.log: builtins.list[Decision] = []
         self.fenced = 0
         self.broken_disk = False
+        self.slow_outputs = False
+        """Their reading is answered by the test."""
         self.crash_after: int | None = None
         self.on_crash: Callable[[], None] = lambda: None
         self.start()
@@ -256,7 +258,7 @@ class PodWorld:
                 if self.is_connected:
                     self.frames.append((self.session, decision))
             case decisions.ReadOutputs(attempt=attempt):
-                return [events.OutputsRead(attempt, {})]
+                return [] if self.slow_outputs else [events.OutputsRead(attempt, {})]
             case decisions.SendStatus():
                 change = status_change(decision, now=self.world.now().wall)
                 self.world.requests.append(Request(self, self.incarnation, decision, change))

@@ -16,7 +16,7 @@ from tests.system.stage import PODS, Stage
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
-RUN_COUNT = 100
+RUN_COUNT = 300
 MOST_WRITES_A_RUN = 3.05
 HEARTBEAT_SECONDS = 5
 _SAMPLE = re.compile(r"^apiserver_request_total\{(?P<labels>[^}]*)\} (?P<value>\S+)$", re.MULTILINE)

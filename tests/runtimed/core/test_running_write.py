@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runtimed.core import WriteKind, decisions
+from runtimed.core import WriteKind, decisions, events
 from runtimed.core.facts import Timer
 from tests.runtimed.core.test_ownership_rules import hear, listen, see
 from tests.runtimed.world import FAILURE, SUCCESS, PodWorld, World, performed, run_body, writes
@@ -51,6 +51,19 @@ def test_it_is_never_held_back_for_more_than_half_a_second(world: World, pod: Po
     world.clock += 30
     hear(pod)
     assert hold_seconds(pod) == 0.5
+
+
+def test_a_run_that_has_ended_is_not_shown_as_running_while_its_outputs_are_read(world: World, pod: PodWorld) -> None:
+    asked(world, pod)
+    hear(pod)
+    pod.slow_outputs = True
+    pod.end(0, SUCCESS)
+    hear(pod)
+    pod.fire(Timer.RUNNING)
+    assert writes(pod) == []
+    pod.tell(events.OutputsRead(0, {}))
+    world.settle()
+    assert writes(pod) == [WriteKind.TERMINAL]
 
 
 def test_a_run_that_ends_while_it_is_held_back_makes_one_write(world: World, pod: PodWorld) -> None:
