@@ -69,6 +69,7 @@ layers: $(INSTALLED) ## Import direction
 
 type: $(INSTALLED) ## mypy --strict
 	$(BIN)/mypy
+	$(BIN)/mypy examples/demo.py
 
 fmt: $(INSTALLED) ## Format and fix what can be fixed
 	$(BIN)/ruff check --fix .

@@ -102,14 +102,14 @@ def manifest_of(sonnet: Path, *, language: str) -> dict[str, Any]:
     }
 
 
-async def count_one(client: ApiClient, observer: Observer, *, sonnet: Path, language: str) -> Count:
+async def count_one(client: ApiClient, observer: Observer[Run], *, sonnet: Path, language: str) -> Count:
     """Creates the Run and waits for its end, by watch."""
     manifest = manifest_of(sonnet, language=language)
-    ended = observer.expect(manifest["metadata"]["name"])
+    sight = observer.expect(manifest["metadata"]["name"])
     sent, sent_wall = time.monotonic(), time.time()
     await client.create(RUNS, manifest, namespace="default")
     async with asyncio.timeout(RUN_SECONDS):
-        finished, run = await ended
+        finished, run = await sight.ended
     if run.phase != phases.SUCCEEDED:
         raise SystemExit(f"Run {run.metadata.name} ended {run.phase}: {run.status.message}")
     return Count(
@@ -142,11 +142,11 @@ async def count_all(client: ApiClient) -> list[Count]:
     todo = iter([(sonnet, language) for sonnet in sonnets for language in LANGUAGES])
     counts: list[Count] = []
 
-    async def creator(observer: Observer) -> None:
+    async def creator(observer: Observer[Run]) -> None:
         for sonnet, language in todo:
             counts.append(await count_one(client, observer, sonnet=sonnet, language=language))
 
-    async with Observer(client, namespace="default", label_selector=LABEL) as observer:
+    async with Observer(client, RUNS, namespace="default", label_selector=LABEL, has_ended=lambda run: run.is_terminal) as observer:
         await asyncio.gather(*(creator(observer) for _ in range(IN_FLIGHT)))
     return counts
 
