@@ -67,16 +67,15 @@ def pod(world: World) -> PodWorld:
     return world.pods["a"]
 
 
-def test_a_slow_running_write_of_an_older_attempt_does_not_reopen_a_terminal_run(world: World, pod: PodWorld) -> None:
-    """Row `phase test (5)`."""
-    started(world, pod)
+def end_with_a_slow_running_write(world: World, pod: PodWorld, *, attempt: int, exit_: Exit) -> None:
+    """The attempt's Running write lands only after the Run has succeeded, in this attempt or the next, and changes nothing."""
     pod.fire(Timer.RUNNING)
     slow = world.requests[0]
     assert slow.decision is not None
     assert slow.decision.kind is WriteKind.RUNNING
     world.delay(slow)
     world.answer(world.requests[1])  # the read that follows no answer
-    pod.end(0, FAILURE)
+    pod.end(attempt, exit_)
     hear(pod)
     world.settle_without(slow)
     assert phase_of(world) == phases.SUCCEEDED
@@ -84,6 +83,12 @@ def test_a_slow_running_write_of_an_older_attempt_does_not_reopen_a_terminal_run
     assert phase_of(world) == phases.SUCCEEDED
     world.settle()
     world.check_rest()
+
+
+def test_a_slow_running_write_of_an_older_attempt_does_not_reopen_a_terminal_run(world: World, pod: PodWorld) -> None:
+    """Row `phase test (5)`."""
+    started(world, pod)
+    end_with_a_slow_running_write(world, pod, attempt=0, exit_=FAILURE)
 
 
 def test_a_slow_running_write_does_not_reopen_the_end_of_its_own_attempt(world: World, pod: PodWorld) -> None:
@@ -91,18 +96,7 @@ def test_a_slow_running_write_does_not_reopen_the_end_of_its_own_attempt(world: 
     world.bind("a")
     world.reap()
     started(world, pod)
-    pod.fire(Timer.RUNNING)
-    slow = world.requests[0]
-    world.delay(slow)
-    world.answer(world.requests[1])  # the read that follows no answer
-    pod.end(2, SUCCESS)
-    hear(pod)
-    world.settle_without(slow)
-    assert phase_of(world) == phases.SUCCEEDED
-    world.answer(slow)
-    assert phase_of(world) == phases.SUCCEEDED
-    world.settle()
-    world.check_rest()
+    end_with_a_slow_running_write(world, pod, attempt=2, exit_=SUCCESS)
 
 
 def test_a_retry_whose_answer_was_lost_is_found_by_reading_and_goes_on(world: World, pod: PodWorld) -> None:
