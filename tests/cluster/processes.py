@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from controlplane.local.ports import Ports
 
 STOP_SECONDS = 10.0
 """kube-apiserver drains for a moment; whoever needs longer is killed."""
@@ -85,10 +86,9 @@ class Child:
             self._process.stdout.close()
 
 
+_ports = Ports()
+
+
 def free_ports(count: int) -> list[int]:
-    """Loopback ports that nobody listened on a moment ago; all held at once, so that they differ."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [listener.getsockname()[1] for listener in sockets]
-    for listener in sockets:
-        listener.close()
-    return ports
+    """Loopback ports that nobody listens on, no two alike in one process. None that an outgoing connection might take meanwhile."""
+    return [_ports.take() for _ in range(count)]

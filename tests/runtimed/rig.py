@@ -195,12 +195,16 @@ class Cluster:
 
     async def _watch(self, resource: Resource[T], name: str, until: Callable[[T], bool]) -> T:
         watching = list_and_watch(self.client, resource, namespace=NAMESPACE, field_selector=f"metadata.name={name}")
-        async with asyncio.timeout(PATIENCE_SECONDS), aclosing(watching) as notices:
-            async for notice in notices:
-                seen = notice.items if isinstance(notice, Listed) else [notice.object] if isinstance(notice, Changed) else []
-                for found in seen:
-                    if until(found):
-                        return found
+        last: T | None = None
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS), aclosing(watching) as notices:
+                async for notice in notices:
+                    seen = notice.items if isinstance(notice, Listed) else [notice.object] if isinstance(notice, Changed) else []
+                    for last in seen:
+                        if until(last):
+                            return last
+        except TimeoutError:
+            raise AssertionError(f"waited for {name} in vain; last seen: {last}\nruntimed's log:\n{self.rig.log_text()[-6000:]}") from None
         raise AssertionError("the watch ended")
 
     async def fail_writes(self, run: Run, *, count: int = 1, skip: int = 0, **action: Any) -> None:
