@@ -224,7 +224,7 @@ class Supervisor:
             # What was held for it ended before it had its order: nothing has begun.
             self._start_fresh(spec)
         kept.finish()
-        if message.get("survivors") or not (self._warm and self._warm.holds_again(kept)):
+        if message.get("survivors") or not (self._warm and self._warm.keeps(kept)):
             self.dismiss(kept)
 
     def dismiss(self, kept: Kept) -> None:

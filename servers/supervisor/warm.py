@@ -12,6 +12,7 @@ from servers.supervisor.held import Held
 from servers.supervisor.kept import Kept
 from servers.supervisor.launching import launch
 from servers.supervisor.pool import Pool
+from servers.supervisor.resting import Resting
 from servers.supervisor.spec import HoldSpec, StartSpec
 from servers.supervisor.wire import Message
 from servers.supervisor.zygote_link import ZygoteLink
@@ -44,6 +45,7 @@ class Warm:
         self._hold = hold
         self._owner = owner
         self._pool = Pool(held_python.FORMS if hold.kind == "python" else list(held_bash.FORMS))
+        self._resting = Resting()
         self._zygote = ZygoteLink(hold) if hold.kind == "python" else None
         self._zygote_due = 0.0
         self._zygote_pause = _ZYGOTE_PAUSE_SECONDS[0]
@@ -65,8 +67,10 @@ class Warm:
             return None
         form, order = choice
         taken = self._pool.take(form, order)
-        if taken is None and (kept := self._pool.pop_misfit(form)):
-            self._owner.dismiss(kept)
+        if taken is None:
+            self._resting.wake_all()
+            if kept := self._pool.pop_misfit(form):
+                self._owner.dismiss(kept)
         return taken
 
     # What the owner hears of keepers that hold
@@ -85,10 +89,14 @@ class Warm:
 
     def note_gone(self, kept: Kept) -> None:
         self._pool.leave(kept)
+        self._resting.discard(kept)
 
-    def holds_again(self, kept: Kept) -> bool:
-        """For a keeper under which an attempt has ended. False: it is not needed any more."""
-        return self._pool.keeps(kept) and kept.hold_again(self._pool.next_form())
+    def keeps(self, kept: Kept) -> bool:
+        """Whether a keeper under which an attempt has ended is to hold the next child. It will, a moment later."""
+        if not self._pool.keeps(kept):
+            return False
+        self._resting.add(kept, now=time.monotonic())
+        return True
 
     # Shrinking and growing
 
@@ -98,6 +106,9 @@ class Warm:
 
     def grow(self) -> None:
         """One step towards what is wanted."""
+        while kept := self._resting.pop_rested(now=time.monotonic()):
+            if not self._pool.keeps(kept) or not kept.hold_again(self._pool.next_form()):
+                self._owner.dismiss(kept)
         if self._zygote and not self._zygote.is_started:
             self._start_zygote()
         elif self._can_launch and self._pool.seconds_until_growth() == 0:
@@ -105,6 +116,10 @@ class Warm:
 
     def patience_seconds(self) -> float | None:
         """Until there is a next step to take; None if only an event can bring it."""
+        steps = (self._seconds_until_launch(), self._resting.seconds_until_next(now=time.monotonic()))
+        return min((seconds for seconds in steps if seconds is not None), default=None)
+
+    def _seconds_until_launch(self) -> float | None:
         if self._zygote and not self._zygote.is_started:
             return max(0.0, self._zygote_due - time.monotonic())
         return self._pool.seconds_until_growth() if self._can_launch else None
