@@ -9,22 +9,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from contextlib import suppress
 from typing import Any, Final
 
 import grpc
 from krtpb.executor.v1 import stream_pb2, stream_pb2_grpc
+from krtpb.line import FrameTooLarge
 
 from k8s.api.errors import PlatformError
-from runtimed.shell import batches, frames
+from runtimed.shell import frames
+from runtimed.shell.carriers import MESSAGE_BYTES, Carrier, LineCarrier, NoLine, ProtocolError, StreamCarrier, raise_status
 from runtimed.shell.listener import Listener
 from runtimed.shell.unary.calls import EXECUTE_SECONDS
 from runtimed.shell.unary.session import UnarySession
 
 logger = logging.getLogger(__name__)
 
-MAX_QUEUED_FRAMES: Final = 4096
-"""A Run sends about four. More means that the server does not read: a new session begins from what it holds."""
 GREETINGS: Final = 20
 """One in 30 is lost with a server that has no stream, and others have seen half of them lost."""
 FIRST_PAUSE_SECONDS: Final = 0.05
@@ -36,7 +35,7 @@ CHANNEL_OPTIONS: Final = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
-    ("grpc.max_receive_message_length", 16 << 20),
+    ("grpc.max_receive_message_length", MESSAGE_BYTES),
     # The Pod's proxy settings are for user code; the server is in this Pod.
     ("grpc.enable_http_proxy", 0),
     # Without the stream the connection itself is the session, and may be silent for long: 2^31 - 1 is never.
@@ -48,10 +47,6 @@ class NotConnected(PlatformError):
     """Readiness: no session with the Runtime Server stands, or the server is not well by its own word."""
 
 
-class ProtocolError(Exception):
-    """The Runtime Server does not speak the protocol."""
-
-
 class Session:
     """`run` for ever; `send` at any time. `execute_seconds` is the contract's, but for tests."""
 
@@ -61,14 +56,14 @@ class Session:
         self._slots = slots
         self._unary = UnarySession(channel, listener=listener, execute_seconds=execute_seconds)
         self._is_unary = False
-        self._outgoing: asyncio.Queue[stream_pb2.SessionRequest] | None = None
-        self._takes_batches = False
-        """Whether the server of this session does."""
+        self._carrier: Carrier | None = None
+        """Of the session that stands."""
+        self._takes_line = True
         self._failures = 0
 
     @property
     def is_standing(self) -> bool:
-        return self._outgoing is not None or self._unary.is_standing
+        return self._carrier is not None or self._unary.is_standing
 
     def remember(self, run_uid: str, attempt: int, *, has_arrived: bool) -> None:
         """What an earlier process of this Pod meant to execute; `has_arrived` if the server is known to have begun it.
@@ -94,14 +89,8 @@ class Session:
         """In order, within the session that stands; dropped without one."""
         if self._unary.is_standing:
             self._unary.send(frame)
-            return
-        if self._outgoing is None:
-            return
-        try:
-            self._outgoing.put_nowait(frame)
-        except asyncio.QueueFull:
-            logger.error("the Runtime Server does not take frames; the session starts anew")
-            self._outgoing = None
+        elif self._carrier is not None:
+            self._carrier.send(frame)
 
     async def run(self) -> None:
         """Session after session."""
@@ -111,8 +100,11 @@ class Session:
                 logger.info("the Runtime Server ended the session")
             except grpc.aio.AioRpcError as error:
                 self._log_failure(error)
-            except ProtocolError as error:
+            except (ProtocolError, FrameTooLarge) as error:
                 logger.error("the Runtime Server breaks the protocol", extra={"error": str(error)})
+            except NoLine as error:
+                logger.warning("the Runtime Server's line cannot be reached; sessions go on by the stream", extra={"error": str(error)})
+                self._takes_line = False
             # Waiting for the server to listen needs no pause: `wait_for_ready` does it. This is for one that accepts and refuses.
             if self._failures:
                 await asyncio.sleep(min(FIRST_PAUSE_SECONDS * 2 ** min(self._failures, 10), MAX_PAUSE_SECONDS))
@@ -138,25 +130,28 @@ class Session:
     async def _hold(self) -> None:
         """One session, from Hello until it ends."""
         call = await self._greet()
-        writer: asyncio.Task[None] | None = None
+        carrier: Carrier | None = None
         try:
-            boot_id, held = await self._welcomed(call)
+            welcome = await _welcomed(call)
+            carrier = await self._choose_carrier(call, welcome)
             self._failures = 0
             self._note_unary(is_unary=False)
-            outgoing: asyncio.Queue[stream_pb2.SessionRequest] = asyncio.Queue(MAX_QUEUED_FRAMES)
-            self._outgoing = outgoing
-            writer = asyncio.create_task(self._write(call, outgoing), name="session writer")
-            logger.info("session stands", extra={"boot_id": boot_id[:64], "held": sum(map(len, held.values()))})
-            self._listener.on_welcome(boot_id, held)
-            await self._listen(call, outgoing)
+            self._carrier = carrier
+            held = frames.read_held(welcome.held)
+            logger.info("session stands", extra={"boot_id": welcome.boot_id[:64], "held": sum(map(len, held.values()))})
+            self._listener.on_welcome(welcome.boot_id, held)
+            await carrier.listen()
         finally:
-            self._outgoing = None
-            if writer is not None:
-                writer.cancel()
-                with suppress(asyncio.CancelledError, grpc.aio.AioRpcError):
-                    await writer
+            self._carrier = None
+            if carrier is not None:
+                await carrier.close()
                 self._listener.on_lost()
             call.cancel()
+
+    async def _choose_carrier(self, call: Any, welcome: stream_pb2.Welcome) -> Carrier:
+        if welcome.HasField("line"):
+            return await LineCarrier.connect(call, offer=welcome.line, listener=self._listener)
+        return StreamCarrier(call, listener=self._listener, takes_batches=welcome.takes_batches)
 
     async def _greet(self) -> Any:
         """A call that has taken Hello.
@@ -167,7 +162,7 @@ class Session:
         for greetings_left in reversed(range(GREETINGS)):
             call = self._stub.Session(wait_for_ready=True)
             try:
-                await call.write(frames.hello(secrets.token_hex(4), slots=self._slots))
+                await call.write(frames.hello(secrets.token_hex(4), slots=self._slots, takes_line=self._takes_line))
             except grpc.aio.AioRpcError as error:
                 if error.code() is not grpc.StatusCode.INTERNAL or not greetings_left:
                     raise
@@ -177,36 +172,6 @@ class Session:
             else:
                 return call
         raise AssertionError("the last greeting is returned or raises")
-
-    async def _welcomed(self, call: Any) -> tuple[str, frames.HeldRuns]:
-        response = await call.read()
-        if response is grpc.aio.EOF:
-            # The status says why, as an AioRpcError; a good one without a Welcome is a server that does not keep the protocol.
-            await _raise_status(call)
-            raise ProtocolError("the session ended before Welcome")
-        if response.WhichOneof("event") != "welcome":
-            raise ProtocolError("the first response of a session must be Welcome")
-        self._takes_batches = response.welcome.takes_batches
-        return response.welcome.boot_id, frames.read_held(response.welcome.held)
-
-    async def _listen(self, call: Any, outgoing: asyncio.Queue[stream_pb2.SessionRequest]) -> None:
-        while True:
-            response = await call.read()
-            if response is grpc.aio.EOF:
-                await _raise_status(call)
-                return
-            if self._outgoing is not outgoing:
-                return
-            for event in batches.spread(response):
-                self._listener.on_response(event)
-
-    async def _write(self, call: Any, outgoing: asyncio.Queue[stream_pb2.SessionRequest]) -> None:
-        try:
-            while True:
-                frame = await outgoing.get()
-                await call.write(batches.gather(frame, queued=outgoing) if self._takes_batches else frame)
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            return  # The reader sees the end too, and it is the one that tells.
 
     def _log_failure(self, error: grpc.aio.AioRpcError) -> None:
         fields = {"code": error.code().name, "error": (error.details() or "")[:256]}
@@ -219,7 +184,13 @@ class Session:
             logger.warning("session with the Runtime Server is interrupted", extra=fields)
 
 
-async def _raise_status(call: Any) -> None:
-    code = await call.code()
-    if code is not grpc.StatusCode.OK:
-        raise grpc.aio.AioRpcError(code, await call.initial_metadata(), await call.trailing_metadata(), details=await call.details())
+async def _welcomed(call: Any) -> stream_pb2.Welcome:
+    response = await call.read()
+    if response is grpc.aio.EOF:
+        # The status says why, as an AioRpcError; a good one without a Welcome is a server that does not keep the protocol.
+        await raise_status(call)
+        raise ProtocolError("the session ended before Welcome")
+    if response.WhichOneof("event") != "welcome":
+        raise ProtocolError("the first response of a session must be Welcome")
+    welcome: stream_pb2.Welcome = response.welcome
+    return welcome

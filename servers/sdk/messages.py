@@ -45,13 +45,13 @@ def request_of_stream(execute: stream_pb2.Execute) -> Request:
     )
 
 
-def welcome_event(boot_id: str, *, held: Sequence[Execution]) -> stream_pb2.SessionResponse:
+def welcome_event(boot_id: str, *, held: Sequence[Execution], line: stream_pb2.Line | None = None) -> stream_pb2.SessionResponse:
     """With very many of them the tails of standard error are left out, so that the message fits; Attach brings them again."""
     entries = [_held(execution) for execution in held]
     if len(entries) > WELCOME_TAILS_LIMIT:
         for entry in filter(_has_ended, entries):
             entry.exited.ClearField("stderr_tail")
-    return stream_pb2.SessionResponse(welcome=stream_pb2.Welcome(boot_id=boot_id, held=entries, takes_batches=True))
+    return stream_pb2.SessionResponse(welcome=stream_pb2.Welcome(boot_id=boot_id, held=entries, takes_batches=True, line=line))
 
 
 def accepted_event(attempt: AttemptId, *, duplicate: bool) -> stream_pb2.SessionResponse:

@@ -19,11 +19,13 @@ from krtpb.executor.v1 import runtime_pb2_grpc, stream_pb2_grpc
 
 from servers.sdk.command import Commands
 from servers.sdk.limits import GRPC_OPTIONS
+from servers.sdk.lines import Lines
 from servers.sdk.loopback import LoopbackOnly
 from servers.sdk.registry import Registry
 from servers.sdk.session import SessionService
 from servers.sdk.unary import UnaryService
 from servers.sdk.warmth import Warmth
+from servers.supervisor import linux
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +53,10 @@ class Settings:
 async def serve(commands: Commands, *, settings: Settings) -> None:
     """Until a signal says to stop. Raises CannotServe."""
     stopping = _watch_signals()
-    sessions = SessionService(boot_id=uuid.uuid4().hex)
+    linux.ask_for_short_slices()
+    lines = Lines()
+    await lines.open()
+    sessions = SessionService(boot_id=uuid.uuid4().hex, lines=lines)
     warmth = Warmth(commands.warm_children, slots=settings.warm) if settings.warm else None
     registry = Registry(choose_command=commands, work_dir=settings.work_dir, observer=sessions, warmth=warmth)
     sessions.serve(registry)
@@ -71,6 +76,7 @@ async def serve(commands: Commands, *, settings: Settings) -> None:
     finally:
         await registry.supervisor.close()
         await server.stop(grace=0.2)
+        lines.close()
 
 
 async def _warm_up(warmth: Warmth, stopping: asyncio.Semaphore) -> bool:

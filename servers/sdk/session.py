@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias
 
 import grpc
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from krtpb.executor.v1 import stream_pb2, stream_pb2_grpc
+from krtpb.line import FrameTooLarge, Line
 
 from servers.sdk import batches, messages
 from servers.sdk.execution import AttemptId, Execution
 from servers.sdk.limits import CANCEL_GRACE_SECONDS, PENDING_REPLIES_LIMIT
+from servers.sdk.lines import Lines
 from servers.sdk.outbox import Outbox
 from servers.sdk.registry import Registry
 
@@ -39,11 +41,21 @@ class _Session:
         self.is_superseded = asyncio.Event()
         self.has_room = asyncio.Event()
         self.has_room.set()
+        self.line: asyncio.Future[Line] | None = None
+        """Of a session that goes on by one, when it is there."""
 
     def post(self, fact: stream_pb2.SessionResponse) -> None:
         self.outbox.post(fact)
         if self.outbox.fact_count >= PENDING_REPLIES_LIMIT:
             self.has_room.clear()
+
+    def note_sent(self) -> None:
+        """More frames are taken once fewer answers wait for a client that does not read."""
+        if self.has_room.is_set() or self.outbox.fact_count >= PENDING_REPLIES_LIMIT:
+            return
+        self.has_room.set()
+        if self.line and self.line.done():
+            self.line.result().go_on()
 
     def next_message(self) -> stream_pb2.SessionResponse | None:
         """What is due now, in one message where the client takes that."""
@@ -54,8 +66,10 @@ class _Session:
 class SessionService(stream_pb2_grpc.RuntimeStreamServicer):
     """Also the registry's Observer: what happens to executions is told to the session that holds now."""
 
-    def __init__(self, *, boot_id: str) -> None:
+    def __init__(self, *, boot_id: str, lines: Lines | None = None) -> None:
+        """Without `lines` every session stays on its stream."""
         self._boot_id = boot_id
+        self._lines = lines
         self._registry: Registry | None = None
         self._holder: _Session | None = None
 
@@ -90,6 +104,8 @@ class SessionService(stream_pb2_grpc.RuntimeStreamServicer):
             asyncio.create_task(_deliver(session, context), name="session writer"),
             asyncio.create_task(_wait(session.is_superseded), name="session fence"),
         ]
+        if session.line:
+            tasks.append(asyncio.create_task(_follow(session.line), name="session line"))
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -117,15 +133,46 @@ class SessionService(stream_pb2_grpc.RuntimeStreamServicer):
         held = list(registry)
         for execution in held:
             session.outbox.hold(execution)
-        session.post(messages.welcome_event(self._boot_id, held=held))
+        line = self._offer_line(session, self._lines) if hello.takes_line and self._lines else None
+        session.post(messages.welcome_event(self._boot_id, held=held, line=line))
         if hello.slots > 0:
             registry.supervisor.resize(hello.slots)
         _log.info("session opened", extra={"session": session.name[:64], "held": len(held)})
         return session
 
+    def _offer_line(self, session: _Session, lines: Lines) -> stream_pb2.Line:
+        arrival = session.line = asyncio.get_running_loop().create_future()
+
+        def take(line: Line) -> None:
+            if arrival.cancelled():
+                line.close()
+                return
+            arrival.set_result(line)
+            line.on_frame = lambda payload: self._take_payload(session, payload, line=line)
+            line.go_on()
+
+        token = lines.expect(take)
+        arrival.add_done_callback(lambda _: lines.forget(token))
+        return stream_pb2.Line(port=lines.port, token=token)
+
+    def _take_payload(self, session: _Session, payload: bytes, *, line: Line) -> None:
+        try:
+            request = stream_pb2.SessionRequest.FromString(payload)
+        except DecodeError as error:
+            raise Refused("a frame is no SessionRequest") from error
+        for frame in batches.spread(request):
+            if self._holder is not session:
+                line.close()
+                return
+            self._act(frame, session)
+        if not session.has_room.is_set():
+            line.hold()
+
     async def _take_frames(self, session: _Session, requests: AsyncIterator[stream_pb2.SessionRequest]) -> None:
         try:
             async for request in requests:
+                if session.line:
+                    raise Refused("this session goes on by its line: no frame is taken from the stream")
                 for frame in batches.spread(request):
                     if self._holder is not session:
                         return
@@ -196,22 +243,40 @@ def _attempt(key: stream_pb2.AttemptKey, *, frame: str) -> AttemptId:
 
 
 async def _deliver(session: _Session, context: Context) -> None:
-    """Writes what is due, at the pace of the reader: `write` waits for gRPC's flow control."""
+    """Writes what is due, at the pace of the reader: each write waits for flow control. The first is Welcome, always on the stream."""
+    write = context.write
     while True:
         session.outbox.wake.clear()
         while (message := session.next_message()) is not None:
-            await context.write(message)
-            if session.outbox.fact_count < PENDING_REPLIES_LIMIT:
-                session.has_room.set()
+            await write(message)
+            session.note_sent()
+            if session.line and write == context.write:
+                write = _writer_to(await session.line)
         await session.outbox.wake.wait()
+
+
+def _writer_to(line: Line) -> Callable[[stream_pb2.SessionResponse], Awaitable[None]]:
+    async def write(message: stream_pb2.SessionResponse) -> None:
+        line.send(message.SerializeToString())
+        await line.drained()
+
+    return write
+
+
+async def _follow(arrival: asyncio.Future[Line]) -> None:
+    """Until the line ends. Raises what a frame was refused for."""
+    line = await arrival
+    try:
+        await asyncio.shield(line.closed)
+    finally:
+        line.close()
 
 
 async def _close(session: _Session, tasks: list[asyncio.Task[None]], context: Context) -> None:
     if session.is_superseded.is_set():
         await context.abort(grpc.StatusCode.ABORTED, "a newer session took over")
-    reader = tasks[0]
-    error = reader.exception() if reader.done() and not reader.cancelled() else None
-    if isinstance(error, Refused):
+    error = next((error for task in tasks if task.done() and not task.cancelled() and (error := task.exception())), None)
+    if isinstance(error, (Refused, FrameTooLarge)):
         await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
     if error:
         _log.error("session failed", exc_info=error, extra={"session": session.name[:64]})

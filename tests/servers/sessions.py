@@ -12,6 +12,7 @@ from typing import Any
 
 import grpc
 from krtpb.executor.v1 import stream_pb2, stream_pb2_grpc
+from krtpb.line import HOST, Line
 
 DEADLINE_SECONDS = 20.0
 
@@ -36,9 +37,14 @@ class Heard:
 
 
 class Session:
-    def __init__(self, call: Any, *, welcome: stream_pb2.Welcome) -> None:
+    def __init__(self, call: Any, *, welcome: stream_pb2.Welcome, line: Line | None = None) -> None:
         self.call = call
         self.welcome = welcome
+        self.line = line
+        self._from_line: asyncio.Queue[bytes] = asyncio.Queue()
+        if line:
+            line.on_frame = self._from_line.put_nowait
+            line.go_on()
         self._heard: dict[tuple[str, int], Heard] = {}
         self.is_reading = True
         self.batches = 0
@@ -47,7 +53,13 @@ class Session:
         return self._heard.setdefault((run_uid, attempt), Heard())
 
     async def send(self, **event: Any) -> None:
-        await self.call.write(stream_pb2.SessionRequest(**event))
+        await self.write(stream_pb2.SessionRequest(**event))
+
+    async def write(self, frame: stream_pb2.SessionRequest) -> None:
+        if self.line:
+            self.line.send(frame.SerializeToString())
+        else:
+            await self.call.write(frame)
 
     async def execute(self, *args: str, run_uid: str = "", attempt: int = 0, **fields: Any) -> str:
         run_uid = run_uid or new_uid()
@@ -97,6 +109,9 @@ class Session:
             return code
 
     async def _read(self) -> stream_pb2.SessionResponse:
+        if self.line:
+            heard: stream_pb2.SessionResponse = stream_pb2.SessionResponse.FromString(await self._from_line.get())
+            return heard
         response: stream_pb2.SessionResponse = await self.call.read()
         assert response is not grpc.aio.EOF, "the session ended"
         return response
@@ -134,22 +149,37 @@ def _take_output(heard: Heard, output: stream_pb2.Output) -> None:
 
 
 @asynccontextmanager
-async def open_session(
-    port: int, *, name: str = "test", slots: int = 0, options: tuple[tuple[str, int], ...] = (), takes_batches: bool = False
-) -> AsyncIterator[Session]:
+async def open_session(port: int, *, options: tuple[tuple[str, int], ...] = (), **hello: Any) -> AsyncIterator[Session]:
+    """`hello`: as for `join`."""
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.use_local_subchannel_pool", 1), *options]) as channel:
-        yield await join(channel, name=name, slots=slots, takes_batches=takes_batches)
+        session = await join(channel, **hello)
+        yield session
+        if session.line:
+            session.line.close()
 
 
-async def join(channel: grpc.aio.Channel, *, name: str = "test", slots: int = 0, takes_batches: bool = False) -> Session:
+async def join(channel: grpc.aio.Channel, *, name: str = "test", **hello: Any) -> Session:
+    """`hello`: further fields of Hello. By a line where `takes_line` is one of them."""
     call = stream_pb2_grpc.RuntimeStreamStub(channel).Session()
     async with asyncio.timeout(DEADLINE_SECONDS):
-        hello = stream_pb2.Hello(session=name, slots=slots, takes_batches=takes_batches)
-        await call.write(stream_pb2.SessionRequest(hello=hello))
+        await call.write(stream_pb2.SessionRequest(hello=stream_pb2.Hello(session=name, **hello)))
         response = await call.read()
-    assert response is not grpc.aio.EOF, await call.code()
-    assert response.WhichOneof("event") == "welcome"
-    return Session(call, welcome=response.welcome)
+        assert response is not grpc.aio.EOF, await call.code()
+        assert response.WhichOneof("event") == "welcome"
+        line = await connect(response.welcome.line) if response.welcome.HasField("line") else None
+    return Session(call, welcome=response.welcome, line=line)
+
+
+async def connect(offer: stream_pb2.Line, *, token: bytes | None = None) -> Line:
+    """`token`: instead of the one that was offered."""
+
+    def drop(payload: bytes) -> None:
+        raise AssertionError("a line starts held")
+
+    line = Line(drop, limit_bytes=1 << 24)
+    await asyncio.get_running_loop().create_connection(lambda: line, HOST, offer.port)
+    line.send(offer.token if token is None else token)
+    return line
 
 
 def key(run_uid: str, *, attempt: int = 0) -> stream_pb2.AttemptKey:

@@ -240,7 +240,7 @@ async def test_a_frame_that_breaks_the_protocol_ends_the_session_and_names_the_f
     own_server: ServerProcess, frame: stream_pb2.SessionRequest, text: str
 ) -> None:
     async with open_session(own_server.port) as broken:
-        await broken.call.write(frame)
+        await broken.write(frame)
         assert await broken.until_closed() == grpc.StatusCode.INVALID_ARGUMENT
         assert text in await broken.call.details()
     async with open_session(own_server.port) as next_one:
@@ -248,5 +248,5 @@ async def test_a_frame_that_breaks_the_protocol_ends_the_session_and_names_the_f
 
 
 async def test_a_frame_of_a_newer_protocol_is_ignored(session: Session) -> None:
-    await session.call.write(stream_pb2.SessionRequest())
+    await session.write(stream_pb2.SessionRequest())
     assert (await session.run("echo on")).stdout == b"on\n"

@@ -60,14 +60,16 @@ class RequestBatch(_message.Message):
     def __init__(self, requests: _Optional[_Iterable[_Union[SessionRequest, _Mapping]]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("session", "slots", "takes_batches")
+    __slots__ = ("session", "slots", "takes_batches", "takes_line")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     SLOTS_FIELD_NUMBER: _ClassVar[int]
     TAKES_BATCHES_FIELD_NUMBER: _ClassVar[int]
+    TAKES_LINE_FIELD_NUMBER: _ClassVar[int]
     session: str
     slots: int
     takes_batches: bool
-    def __init__(self, session: _Optional[str] = ..., slots: _Optional[int] = ..., takes_batches: _Optional[bool] = ...) -> None: ...
+    takes_line: bool
+    def __init__(self, session: _Optional[str] = ..., slots: _Optional[int] = ..., takes_batches: _Optional[bool] = ..., takes_line: _Optional[bool] = ...) -> None: ...
 
 class Execute(_message.Message):
     __slots__ = ("key", "args", "env", "working_dir", "entrypoint", "handler")
@@ -141,14 +143,24 @@ class ResponseBatch(_message.Message):
     def __init__(self, responses: _Optional[_Iterable[_Union[SessionResponse, _Mapping]]] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("boot_id", "held", "takes_batches")
+    __slots__ = ("boot_id", "held", "takes_batches", "line")
     BOOT_ID_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
     TAKES_BATCHES_FIELD_NUMBER: _ClassVar[int]
+    LINE_FIELD_NUMBER: _ClassVar[int]
     boot_id: str
     held: _containers.RepeatedCompositeFieldContainer[Held]
     takes_batches: bool
-    def __init__(self, boot_id: _Optional[str] = ..., held: _Optional[_Iterable[_Union[Held, _Mapping]]] = ..., takes_batches: _Optional[bool] = ...) -> None: ...
+    line: Line
+    def __init__(self, boot_id: _Optional[str] = ..., held: _Optional[_Iterable[_Union[Held, _Mapping]]] = ..., takes_batches: _Optional[bool] = ..., line: _Optional[_Union[Line, _Mapping]] = ...) -> None: ...
+
+class Line(_message.Message):
+    __slots__ = ("port", "token")
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    port: int
+    token: bytes
+    def __init__(self, port: _Optional[int] = ..., token: _Optional[bytes] = ...) -> None: ...
 
 class Held(_message.Message):
     __slots__ = ("key", "started_unix_micros", "exited")

@@ -1,0 +1,148 @@
+"""A line of stream.proto, either end: frames over a plain connection, each behind its length.
+
+By hand, and the only thing that runtimed and Runtime Servers share beside the generated code. What a frame means is theirs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections import deque
+from collections.abc import Callable
+from typing import Final, cast
+
+HOST: Final = "127.0.0.1"
+
+_LENGTH = struct.Struct("!I")
+
+OnFrame = Callable[[bytes], None]
+
+
+class FrameTooLarge(ValueError):
+    """The other side sent, or we were asked to send, more than the limit."""
+
+
+class FrameReader:
+    """Cuts a stream of bytes into frames. Holds at most one that is not whole."""
+
+    def __init__(self, *, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The frames that are whole now. Raises FrameTooLarge at a length over the limit, before its frame is here."""
+        self._buffer += data
+        found: list[bytes] = []
+        start = 0
+        while len(self._buffer) - start >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(self._buffer, start)
+            if length > self._limit_bytes:
+                raise FrameTooLarge(f"a frame of {length} bytes; at most {self._limit_bytes} are taken")
+            end = start + _LENGTH.size + length
+            if end > len(self._buffer):
+                break
+            found.append(bytes(self._buffer[start + _LENGTH.size : end]))
+            start = end
+        del self._buffer[:start]
+        return found
+
+
+class Line(asyncio.Protocol):
+    """One end. Frames are given to `on_frame` at once, in order; what it raises ends the line, and `closed` tells it.
+
+    Starts held: nothing is read until `go_on`.
+    """
+
+    def __init__(self, on_frame: OnFrame, *, limit_bytes: int) -> None:
+        self.on_frame = on_frame
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.closed.add_done_callback(_look_at)
+        self._reader = FrameReader(limit_bytes=limit_bytes)
+        self._frames: deque[bytes] = deque()
+        self._is_held = True
+        self._transport: asyncio.Transport | None = None
+        self._has_room = asyncio.Event()
+        self._has_room.set()
+
+    # Sending
+
+    def send(self, payload: bytes) -> None:
+        """At once, or as soon as the other side reads: see `unsent_bytes` and `drained`. Dropped after the end."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(_LENGTH.pack(len(payload)) + payload)
+
+    @property
+    def unsent_bytes(self) -> int:
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+    async def drained(self) -> None:
+        """Until the other side has read enough for more to be sent; also after the end."""
+        await self._has_room.wait()
+
+    # Hearing
+
+    def go_on(self) -> None:
+        """Gives out what has come, and reads on."""
+        if self._is_held:
+            self._is_held = False
+            self._give_out()
+            if not self._is_held and self._transport is not None:
+                self._transport.resume_reading()
+
+    def hold(self) -> None:
+        """Nothing more is given out, from the next frame on."""
+        if not self._is_held:
+            self._is_held = True
+            if self._transport is not None:
+                self._transport.pause_reading()
+
+    def close(self) -> None:
+        """What was sent before still goes out."""
+        self._is_held = True
+        if self._transport is not None:
+            self._transport.close()
+
+    # asyncio's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # Not asserted: uvloop's is none by its class.
+        self._transport = cast("asyncio.Transport", transport)
+        if self._is_held:
+            self._transport.pause_reading()
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._frames.extend(self._reader.feed(data))
+        except FrameTooLarge as error:
+            self._fail(error)
+        self._give_out()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._has_room.set()
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    def pause_writing(self) -> None:
+        self._has_room.clear()
+
+    def resume_writing(self) -> None:
+        self._has_room.set()
+
+    def _give_out(self) -> None:
+        while self._frames and not self._is_held:
+            try:
+                self.on_frame(self._frames.popleft())
+            except Exception as error:
+                self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        if not self.closed.done():
+            self.closed.set_exception(error)
+        self._frames.clear()
+        self.close()
+
+
+def _look_at(closed: asyncio.Future[None]) -> None:
+    """An error that nobody waits for any more is no news."""
+    if not closed.cancelled():
+        closed.exception()
