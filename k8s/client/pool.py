@@ -135,7 +135,7 @@ class Pool:
                 self._drop(connection)
                 raise
             if answer.is_reusable and not connection.is_lost:
-                self._idle.append(connection)
+                self._put_idle(connection)
             else:
                 self._drop(connection)
             return answer
@@ -171,6 +171,12 @@ class Pool:
                 return connection
             self._drop(connection)
         return None
+
+    def _put_idle(self, connection: Connection) -> None:
+        self._idle.append(connection)
+        # One a request: what a burst leaves goes while there is work, and costs no timer.
+        if connection.idle_since - self._idle[0].idle_since >= self._keepalive_seconds:
+            self._drop(self._idle.pop(0))
 
     async def _connect(self) -> Connection:
         loop = asyncio.get_running_loop()

@@ -132,6 +132,21 @@ async def test_one_that_was_idle_for_too_long_is_replaced() -> None:
     assert server.connections == 2
 
 
+async def test_what_a_burst_has_left_is_closed_when_it_was_idle_for_too_long() -> None:
+    server, now = Server(), 0.0
+    async with serving(server, clock=lambda: now) as pool:
+        await asyncio.gather(*(send(pool) for _ in range(4)))
+        now = 74.0
+        await send(pool)
+        assert server.open == 4
+        now = 76.0
+        for _ in range(3):
+            await send(pool)
+        async with asyncio.timeout(5):
+            while server.open > 1:  # noqa: ASYNC110 - the other end of our own socket
+                await asyncio.sleep(0)
+
+
 async def test_connection_close_is_obeyed() -> None:
     async def last(request: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")
