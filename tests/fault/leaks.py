@@ -1,12 +1,13 @@
 """Leak gates: what every process of ours may hold when nothing runs, and what may lie on disk. Budgets are absolute, by role.
 
-A connection pool of 64 to the API server is kept open after a burst; that is most of each budget. What is leaked a Run shows
-here after 200 of them, what is leaked a fault shows in the slope of the soak.
+The connections of a burst to the API server stay open for a while; that is most of each budget. What is leaked a Run shows here
+after 200 of them, what is leaked a fault shows in the slope of the soak.
 """
 
 from __future__ import annotations
 
 from controlplane.local.node.host import folders_of, memory_root_of
+from k8s.client.transport import MAX_CONNECTIONS
 from servers.sdk.limits import WARM_SLOTS_LIMIT
 from tests.fault.platform import Platform
 from tests.fault.processes import is_idle, keepers_below, usage_of
@@ -19,7 +20,7 @@ FDS = {
     "scheduler": 110,
     "controllers": 110,
     "node": 160,
-    "runtimed": 120,
+    "runtimed": 56 + MAX_CONNECTIONS,
     "server": 60,
     # A keeper's socket, and of the child under it the output, the order pipe, its memory.
     "supervisor": 16 + 5 * KEEPERS_LIMIT,

@@ -241,6 +241,10 @@ class Row:
     async def hits(self, failpoint: str) -> int:
         return int(msgspec.json.decode(await self.client.request("GET", f"/failpoints/{failpoint}"))["hits"])
 
+    async def last_hit_at(self, failpoint: str) -> float:
+        """On the clock of the audit."""
+        return float(msgspec.json.decode(await self.client.request("GET", f"/failpoints/{failpoint}"))["last_hit_at"])
+
     async def relent(self) -> None:
         """No failpoint is armed any more."""
         if self.platform.is_real:
