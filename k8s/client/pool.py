@@ -10,7 +10,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final, cast
+from typing import Final, cast
 from urllib.parse import urlsplit
 
 from k8s.client.http1 import Answer, AnswerReader, BadAnswer
@@ -34,6 +34,12 @@ class Connection(asyncio.Protocol):
         self.is_lost = False
         self.idle_since = 0.0
 
+    async def encrypt(self, context: ssl.SSLContext, *, server_hostname: str) -> None:
+        """Before anything is asked. A step of its own, so that during the handshake there is something here to abort."""
+        assert self._transport is not None
+        loop = asyncio.get_running_loop()
+        self._transport = await loop.start_tls(self._transport, self, context, server_hostname=server_hostname)
+
     async def exchange(self, request: bytes) -> Answer:
         """Raises BadAnswer and OSError. After anything but a reusable answer the connection must be aborted."""
         assert self._transport is not None
@@ -56,6 +62,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        if self.is_lost:  # the pool was closed meanwhile
+            self._transport.abort()
         plain = transport.get_extra_info("socket")
         if plain is not None:
             with suppress(OSError):
@@ -113,7 +121,8 @@ class Pool:
     ) -> None:
         url = urlsplit(server)
         self._host, self._port = url.hostname or "", url.port or DEFAULT_PORTS.get(url.scheme, 80)
-        self._tls: dict[str, Any] = {"ssl": ssl_context, "server_hostname": tls_server_name or self._host} if url.scheme == "https" else {}
+        self._ssl_context = (ssl_context or ssl.create_default_context()) if url.scheme == "https" else None
+        self._tls_server_name = tls_server_name or self._host
         self._prefix = url.path.rstrip("/")
         self._always = (("Host", url.netloc.rpartition("@")[2]), *headers)
         self._heads: dict[Headers, str] = {}
@@ -135,7 +144,7 @@ class Pool:
                 self._drop(connection)
                 raise
             if answer.is_reusable and not connection.is_lost:
-                self._idle.append(connection)
+                self._put_idle(connection)
             else:
                 self._drop(connection)
             return answer
@@ -172,23 +181,39 @@ class Pool:
             self._drop(connection)
         return None
 
+    def _put_idle(self, connection: Connection) -> None:
+        self._idle.append(connection)
+        # One a request: what a burst leaves goes while there is work, and costs no timer.
+        if connection.idle_since - self._idle[0].idle_since >= self._keepalive_seconds:
+            self._drop(self._idle.pop(0))
+
     async def _connect(self) -> Connection:
         loop = asyncio.get_running_loop()
         addresses = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
         for number, (family, _, _, _, address) in enumerate(addresses, start=1):
             try:
                 async with asyncio.timeout(CONNECT_SECONDS if number < len(addresses) else None):
-                    _, connection = await loop.create_connection(
-                        lambda: Connection(clock=self._clock), str(address[0]), self._port, family=family, **self._tls
-                    )
+                    return await self._connect_to(str(address[0]), family=family)
             except (OSError, TimeoutError) as error:
                 # A certificate that is not trusted is so at every address.
                 if number == len(addresses) or isinstance(error, ssl.SSLError):
                     raise
-            else:
-                self._all.add(connection)
-                return connection
         raise OSError("the host name has no address")
+
+    async def _connect_to(self, address: str, *, family: int) -> Connection:
+        connection = Connection(clock=self._clock)
+        # STRICTLY BEFORE it connects: a pool that is closed meanwhile would not find it, and it would outlive the loop.
+        self._all.add(connection)
+        try:
+            await asyncio.get_running_loop().create_connection(lambda: connection, address, self._port, family=family)
+            if self._ssl_context is not None and not connection.is_lost:
+                await connection.encrypt(self._ssl_context, server_hostname=self._tls_server_name)
+            if connection.is_lost:
+                raise ConnectionResetError("the connection was closed while it was made")
+        except BaseException:
+            self._drop(connection)
+            raise
+        return connection
 
     def _drop(self, connection: Connection) -> None:
         connection.abort()

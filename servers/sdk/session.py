@@ -98,6 +98,9 @@ class SessionService(stream_pb2_grpc.RuntimeStreamServicer):
     # The RPC
 
     async def Session(self, requests: AsyncIterator[stream_pb2.SessionRequest], context: Context) -> None:  # noqa: N802  gRPC's name
+        # STRICTLY BEFORE the first message: when the write of that is cancelled under way, gRPC takes its header for unsent, and the
+        # status that ends the call, with the header once more, never leaves. The client would wait for ever.
+        await context.send_initial_metadata(())
         session = await self._open(requests, context)
         tasks = [
             asyncio.create_task(self._take_frames(session, requests), name="session reader"),

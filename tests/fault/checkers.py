@@ -19,8 +19,8 @@ TESTER = "fault-test"
 """The suite's own hands: they play what is not there."""
 LEASE_KIND = "leases.coordination.k8s.io"
 LEASES = {"krt-scheduler": SCHEDULER_LEASE, "krt-controller": CONTROLLER_LEASE}
-LANDING_SECONDS = 2.0
-"""From sending to landing, on a busy machine."""
+LANDING_SECONDS = 0.5
+"""From sending to landing."""
 
 Checker = Callable[[History], list[str]]
 

@@ -1,35 +1,55 @@
 """Leak gates: what every process of ours may hold when nothing runs, and what may lie on disk. Budgets are absolute, by role.
 
-A connection pool of 64 to the API server is kept open after a burst; that is most of each budget. What is leaked a Run shows
-here after 200 of them, what is leaked a fault shows in the slope of the soak.
+The connections of a burst to the API server stay open for a while; that is most of each budget. What is leaked a Run shows here
+after 200 of them, what is leaked a fault shows in the slope of the soak.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from controlplane.local.node.host import folders_of, memory_root_of
+from k8s.client.transport import MAX_CONNECTIONS
+from servers.sdk.limits import WARM_SLOTS_LIMIT
 from tests.fault.platform import Platform
-from tests.fault.processes import KEEPER, named_below, usage_of
+from tests.fault.processes import is_idle, keepers_below, usage_of
 
-FDS = {"apiserver": 800, "scheduler": 110, "controllers": 110, "node": 160, "runtimed": 120, "server": 60, "supervisor": 16}
+KEEPERS_LIMIT = WARM_SLOTS_LIMIT + 4
+"""Of a supervisor when nothing runs: as many children as it may hold ready (`servers/supervisor/pool.py`)."""
+
+FDS = {
+    "apiserver": 800,
+    "scheduler": 110,
+    "controllers": 110,
+    "node": 160,
+    "runtimed": 56 + MAX_CONNECTIONS,
+    "server": 60,
+    # A keeper's socket, and of the child under it the output, the order pipe, its memory.
+    "supervisor": 16 + 5 * KEEPERS_LIMIT,
+}
 THREADS = {"apiserver": 8, "scheduler": 6, "controllers": 6, "node": 12, "runtimed": 40, "server": 30, "supervisor": 1}
 RSS_MIB = {"apiserver": 600, "scheduler": 512, "controllers": 512, "node": 512, "runtimed": 256, "server": 256, "supervisor": 64}
 """P7: memory limits of the manifests, where there are any."""
 
 
 def held_processes(platform: Platform) -> list[str]:
-    """User code and keepers that are still there."""
-    keepers = named_below(platform.system.processes["node"], name=KEEPER)
-    user = platform.user_processes()
-    return [f"keeper {pid}" for pid in keepers] + [f"user process {pid} of {uid}" for pid, uid in user.items()]
+    """User code that is still there, and keepers with anything below them but a child that is held ready, or too many of them."""
+    problems = [f"user process {pid} of {uid}" for pid, uid in platform.user_processes().items()]
+    for supervisor in platform.supervisors().values():
+        keepers = keepers_below(supervisor)
+        problems += [f"keeper {pid} is busy" for pid in keepers if not is_idle(pid)]
+        if len(keepers) > KEEPERS_LIMIT:
+            problems.append(f"supervisor {supervisor} has {len(keepers)} keepers")
+    return problems
 
 
 def held_files(platform: Platform) -> list[str]:
     """Workspaces, markers, records, half-written files of Runs; folders of Pods that are gone."""
-    root = platform.node_root
-    workspaces = [str(path.relative_to(root)) for path in root.glob("pods/*/volumes/workspace/*")]
-    states = [str(path.relative_to(root)) for path in root.glob("pods/*/state/*") if path.name != "node-boot-id"]
-    return workspaces + states + _left_in(root / "trash")
+    root, memory = platform.node_root, memory_root_of(platform.node_root)
+    pods = {path.name: folders_of(path.name, root=root) for path in root.glob("pods/*")}
+    found = [path for folders in pods.values() for path in folders.workspace.glob("*")]
+    found += [path for folders in pods.values() for place in (folders.state, folders.markers) for path in place.glob("*")]
+    found += [path for path in (memory.glob("*") if memory else ()) if path.name not in pods]
+    found += root.glob("trash/*")
+    return [str(path) for path in found if path.name != "node-boot-id"]
 
 
 def held_by_processes(platform: Platform) -> list[str]:
@@ -48,7 +68,3 @@ def held_by_processes(platform: Platform) -> list[str]:
                 if value > budget[kind]
             ]
     return problems
-
-
-def _left_in(folder: Path) -> list[str]:
-    return [f"trash/{path.name}" for path in folder.iterdir()] if folder.exists() else []

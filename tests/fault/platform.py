@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from controlplane.local.node.host import folders_of
 from k8s.api.names import API_VERSION
 from tests.cluster.access import Access, write_kubeconfig
 from tests.cluster.embedded import EmbeddedApiServer
@@ -118,6 +119,10 @@ class Platform:
     def node_root(self) -> Path:
         return self.system.folder / "node"
 
+    def markers_of(self, pod_uid: str) -> Path:
+        """Where its runtimed has markers and records."""
+        return folders_of(pod_uid, root=self.node_root).markers
+
     def containers(self, name: str) -> dict[str, int]:
         """Pod UID -> pid of that container (`runtimed`, `runtime`) now."""
         found = processes.containers_below(self.system.processes["node"])
@@ -126,7 +131,7 @@ class Platform:
     def supervisors(self) -> dict[str, int]:
         """Pod UID -> pid."""
         servers = self.containers("runtime")
-        return {uid: pid for uid, server in servers.items() for pid in processes.named_below(server, name=processes.SUPERVISOR)}
+        return {uid: pid for uid, server in servers.items() for pid in processes.supervisors_below(server)}
 
     def user_processes(self) -> dict[int, str]:
         return processes.user_processes(self.node_root)

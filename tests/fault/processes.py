@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import urllib.request
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 import psutil
 
 from controlplane.local.records import CONTAINER_ID
+from servers.supervisor import process_tree
 
 SUPERVISOR, KEEPER = "krt-supervisor", "krt-keeper"
 
@@ -62,34 +64,57 @@ def containers_below(node: int) -> dict[tuple[str, str], int]:
     return found
 
 
-def named_below(pid: int, *, name: str) -> list[int]:
-    """All descendants of that process name."""
-    found = []
-    for child in psutil.Process(pid).children(recursive=True):
-        try:
-            if child.name() == name:
-                found.append(child.pid)
-        except psutil.Error:
-            continue
-    return found
-
-
 def user_processes(root: Path) -> dict[int, str]:
-    """Pid and Run UID of whatever runs user code of a node: told by the outputs file in its environment, daemons included."""
+    """Pid and Run UID of whatever runs user code of a node, daemons included.
+
+    Told by the folder that it is in, or by the outputs file in its environment: a process that was held ready shows the
+    environment that it was held with, and a daemon may have gone anywhere.
+    """
     found = {}
-    entry = f"KRUNTIME_OUTPUTS={root}/".encode()
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdecimal() or not is_alive(int(folder.name)):
-            continue
-        try:
-            environment = (folder / "environ").read_bytes()
-        except OSError:
-            continue
-        at = environment.find(entry)
-        if at >= 0:
-            path = environment[at:].partition(b"\0")[0].decode()
-            found[int(folder.name)] = path.split("/")[-2]
+    workspaces = re.compile(re.escape(f"{root}/pods/") + r"[^/]+/volumes/workspace/([^/ ]+)")
+    for pid in map(int, filter(str.isdecimal, os.listdir("/proc"))):
+        match = workspaces.match(_folder_of(pid)) or workspaces.match(_outputs_file_of(pid))
+        if match and is_alive(pid):
+            found[pid] = match[1]
     return found
+
+
+def supervisors_below(server: int) -> list[int]:
+    return [pid for pid in process_tree.children_of(server) if _name_of(pid) == SUPERVISOR]
+
+
+def keepers_below(supervisor: int) -> list[int]:
+    return [pid for pid in process_tree.children_of(supervisor) if _name_of(pid) == KEEPER]
+
+
+def is_idle(keeper: int) -> bool:
+    """Nothing is below it, or one child that waits for a Run: it does so in /proc."""
+    below = [pid for pid in process_tree.descendants_of([keeper]) if is_alive(pid)]
+    return len(below) <= 1 and all(_folder_of(pid) == "/proc" for pid in below)
+
+
+def _folder_of(pid: int) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/cwd")
+    except OSError:
+        return ""
+
+
+def _outputs_file_of(pid: int) -> str:
+    """Empty for what has none in its environment."""
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return ""
+    _, _, rest = (b"\0" + environment).partition(b"\0KRUNTIME_OUTPUTS=")
+    return os.fsdecode(rest.partition(b"\0")[0])
+
+
+def _name_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
 
 
 def metrics_of(pid: int) -> str:

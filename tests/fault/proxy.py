@@ -16,6 +16,7 @@ class Proxy:
         self._server: asyncio.Server | None = None
         self._cut: set[int] = set()
         self._open: dict[asyncio.Task[None], int] = {}
+        """And the ports that they come from."""
         self.port = 0
 
     async def __aenter__(self) -> Proxy:
@@ -32,26 +33,32 @@ class Proxy:
 
     def cut_off(self, pid: int) -> None:
         self._cut.add(pid)
-        for task, owner in self._open.items():
-            if owner == pid:
+        ports = self._ports_of(pid)
+        for task, port in self._open.items():
+            if port in ports:
                 task.cancel()
 
     def heal(self) -> None:
         self._cut.clear()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        pid = _owner_of(writer.get_extra_info("peername")[1], server_port=self.port)
+        port = writer.get_extra_info("peername")[1]
         task = asyncio.current_task()
         assert task is not None
-        self._open[task] = pid
+        self._open[task] = port
         try:
-            if pid not in self._cut:
+            if not any(port in self._ports_of(pid) for pid in self._cut):
                 await self._join(reader, writer)
         except (OSError, asyncio.CancelledError):
             pass
         finally:
             del self._open[task]
             writer.transport.abort()
+
+    def _ports_of(self, pid: int) -> set[int]:
+        """From which that process is connected to us. Nobody else is looked at: that would take longer than a connection lasts."""
+        connections = psutil.Process(pid).net_connections(kind="tcp")
+        return {each.laddr.port for each in connections if each.raddr and each.raddr.port == self.port}
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream_reader, upstream = await asyncio.open_connection("127.0.0.1", self.target_port)
@@ -70,12 +77,3 @@ async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> N
         while data := await source.read(1 << 16):
             target.write(data)
             await target.drain()
-
-
-def _owner_of(port: int, *, server_port: int) -> int:
-    """The process whose connection to us comes from `port`."""
-    for connection in psutil.net_connections(kind="tcp"):
-        ours, theirs = connection.laddr, connection.raddr
-        if ours and theirs and ours.port == port and theirs.port == server_port:
-            return int(connection.pid or 0)
-    return 0

@@ -82,10 +82,10 @@ class Row:
 
     def bash(self, body: str) -> str:
         """As a workload that writes history."""
-        return workload.bash(body, log=self.platform.workload_log)
+        return workload.bash(body, log=self.platform.workload_log, markers_of=self.platform.markers_of)
 
     def python(self, body: str) -> str:
-        return workload.python(body, log=self.platform.workload_log)
+        return workload.python(body, log=self.platform.workload_log, markers_of=self.platform.markers_of)
 
     async def create(self, body: str = "true", *, runtime: str = "bash", name: str = "", **spec: Any) -> Made:
         """A Run whose script is `body`, with its history around it."""
@@ -241,6 +241,10 @@ class Row:
     async def hits(self, failpoint: str) -> int:
         return int(msgspec.json.decode(await self.client.request("GET", f"/failpoints/{failpoint}"))["hits"])
 
+    async def last_hit_at(self, failpoint: str) -> float:
+        """On the clock of the audit."""
+        return float(msgspec.json.decode(await self.client.request("GET", f"/failpoints/{failpoint}"))["last_hit_at"])
+
     async def relent(self) -> None:
         """No failpoint is armed any more."""
         if self.platform.is_real:
@@ -323,7 +327,11 @@ class Row:
         began = time.monotonic()
         await self.until(lambda: all(self.is_done(run) for run in self.made), seconds=seconds, what="P1: every Run is over")
         rested = time.monotonic() - began
-        await self.until(lambda: not leaks.held_processes(self.platform), seconds=10, what="no process is left")
+        await self.until(
+            lambda: not leaks.held_processes(self.platform),
+            seconds=10,
+            what=lambda: f"no process is left: {leaks.held_processes(self.platform)[:4]}",
+        )
         await self.until(self._is_ready, seconds=READY_SECONDS, what="all Pods are ready again")
         await self.until(
             lambda: not leaks.held_files(self.platform),

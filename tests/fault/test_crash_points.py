@@ -52,8 +52,12 @@ async def until_shown(row: Row, made: Made, reached: asyncio.Event) -> None:
 
 
 async def pretend_its_pod_is_gone(row: Row, made: Made, reached: asyncio.Event) -> None:
-    """Bound to a Pod that never was, before the scheduler may try again (`hold_off_the_scheduler`): the reaper takes it away."""
-    bound = merge_patch({"status": {"phase": "Running", "assignedPod": "gone", "assignedPodUID": "gone", "attempt": 0}})
+    """Bound to a Pod that never was, before the scheduler may try again (`hold_off_the_scheduler`): the reaper takes it away.
+
+    Each to one of its own, for the Runs of one lost Pod are taken away one after the other, and here each waits at its point.
+    """
+    gone = f"gone-{made.uid}"
+    bound = merge_patch({"status": {"phase": "Running", "assignedPod": gone, "assignedPodUID": gone, "attempt": 0}})
     await row.client.patch(RUNS, made.name, bound, namespace=NAMESPACE, subresource="status")
 
 

@@ -37,7 +37,7 @@ async def watch_attempt(row: Row, made: Made, number: int) -> float:
     """From the marker of the attempt that is the `number`th to start, to the end of its main process, told by the kernel."""
     await row.until(lambda: len(row.starts(made)) > number, seconds=20, what="it has started")
     start = row.starts(made)[number]
-    marker = row.platform.node_root / "pods" / start.pod_uid / "state" / f"{made.uid}@{start.attempts[0]}.marker"
+    marker = row.platform.markers_of(start.pod_uid) / f"{made.uid}@{start.attempts[0]}.marker"
     made_at = marker.stat().st_mtime - (time.time() - time.monotonic())
     return await end_of(start.pid) - made_at
 

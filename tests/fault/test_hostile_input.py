@@ -34,8 +34,8 @@ ANSWERED = {
     "RESOURCE_EXHAUSTED",
     NO_MESSAGE,
 }
-ENDED = {*ANSWERED, "ABORTED", "INTERNAL: Internal error from Core", "DEADLINE_EXCEEDED"}
-"""Of a stream: also what our side says when it writes to one that has ended, or ends one itself that the server keeps open."""
+ENDED = {*ANSWERED, "INTERNAL: Internal error from Core"}
+"""Of a stream: also what our side says when it writes to one that has ended."""
 
 
 def test_row_47_hostile_objects_are_answered() -> None:

@@ -14,7 +14,6 @@ from k8s.api.run import Run
 from k8s.client import Invalid
 from tests.fault.history import Made
 from tests.fault.platform import Platform
-from tests.fault.processes import KEEPER, named_below
 from tests.fault.row import Row
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow, pytest.mark.timeout(120)]
@@ -43,10 +42,12 @@ async def test_row_31_ten_thousand_short_children_leave_no_zombie(platform: Plat
     async with Row.of(platform, "31") as row:
         count = 10_000
         made = await row.create(f"for ((i = 0; i < {count}; i++)); do ( : & ); done; sleep 1")
+        await row.until(lambda: bool(row.starts(made)), seconds=20, what="it has started")
+        [start] = row.starts(made)
+        keeper = psutil.Process(start.pid).ppid()
         zombies, pids = [], []
         while not row.is_over(made):
-            keepers = named_below(platform.system.processes["node"], name=KEEPER)
-            below = [child for keeper in keepers for child in _children(keeper)]
+            below = _children(keeper)
             zombies.append(sum(_is_zombie(child) for child in below))
             pids.append(len(below))
             await asyncio.sleep(0.1)
@@ -137,12 +138,12 @@ async def test_row_40_an_entrypoint_outside_is_refused_at_once(platform: Platfor
 
 
 async def env_of(row: Row, env: list[dict[str, str]], *, runtime: str = "bash") -> dict[str, str]:
-    """What a process of a Run with that environment sees."""
+    """What a process of a Run with that environment is given, but for what any bash adds to it."""
     seen = row.folder / f"env-{len(row.made)}"
-    # Not by a builtin: what the first process was given, before any shell changed it.
-    made = await row.create(f"tr '\\0' '\\n' < /proc/$$/environ > {seen}", env=env)
+    made = await row.create(f"env > {seen}", env=env)
     assert (await row.over(made))[0].phase == "Succeeded"
-    return dict(line.split("=", 1) for line in seen.read_text().splitlines() if "=" in line)
+    found = dict(line.split("=", 1) for line in seen.read_text().splitlines() if "=" in line)
+    return {name: value for name, value in found.items() if name not in {"PWD", "SHLVL", "_"}}
 
 
 async def test_row_41_the_environment_is_an_allow_list_and_what_the_run_says(platform: Platform) -> None:

@@ -1,20 +1,21 @@
 """User code that writes its own history, and gates that hold many of it at no cost.
 
-How does a workload know which attempt it is, when the contract does not tell it? On a node of ours the folder of its Pod is
-beside its own, and there lies the marker that runtimed made before it asked for this very start (ownership.md, rule 14). So the
+How does a workload know which attempt it is, when the contract does not tell it? On a node of ours it can look into the folder
+of its Pod, and there lies the marker that runtimed made before it asked for this very start (ownership.md, rule 14). So the
 script lists the markers of its Run: under the protocol there is exactly one. What it finds is evidence, not what anybody told it.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 _BASH = """\
 w=${{KRUNTIME_OUTPUTS%/outputs}} p=${{KRUNTIME_OUTPUTS%/volumes/*}}
-u=${{w##*/}}
-m=("$p/state/$u"@*.marker)
-note() {{ echo "$1 $u ${{p##*/}} $$ $EPOCHREALTIME ${{m[*]##*/}}" >> {log}; }}
+u=${{w##*/}} p=${{p##*/}}
+m=({markers}/"$u"@*.marker)
+note() {{ echo "$1 $u $p $$ $EPOCHREALTIME ${{m[*]##*/}}" >> {log}; }}
 note start
 a=${{m[0]##*@}} && echo "attempt=${{a%.marker}}" >> "$KRUNTIME_OUTPUTS"
 trap 'note end' EXIT
@@ -24,10 +25,10 @@ trap 'note end' EXIT
 _PYTHON = """\
 import atexit, glob, os, time
 _outputs = os.environ["KRUNTIME_OUTPUTS"]
-_uid, _pod = _outputs.split("/")[-2], _outputs.partition("/volumes/")[0]
-_markers = [os.path.basename(path) for path in glob.glob(f"{{_pod}}/state/{{_uid}}@*.marker")]
+_uid, _pod = _outputs.split("/")[-2], os.path.basename(_outputs.partition("/volumes/")[0])
+_markers = [os.path.basename(path) for path in glob.glob(f"{markers}/{{_uid}}@*.marker")]
 def _note(what):
-    line = f"{{what}} {{_uid}} {{os.path.basename(_pod)}} {{os.getpid()}} {{time.time():.6f}} {{' '.join(_markers)}}\\n"
+    line = f"{{what}} {{_uid}} {{_pod}} {{os.getpid()}} {{time.time():.6f}} {{' '.join(_markers)}}\\n"
     fd = os.open({log!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.write(fd, line.encode())
     os.close(fd)
@@ -40,13 +41,17 @@ atexit.register(_note, "end")
 """
 
 
-def bash(body: str, *, log: Path) -> str:
+MarkersOf = Callable[[str], Path]
+"""Given a Pod's UID, the folder of its markers."""
+
+
+def bash(body: str, *, log: Path, markers_of: MarkersOf) -> str:
     """A script that notes its start and its end, and which attempt it is; `$m` are the markers."""
-    return _BASH.format(log=log, body=body)
+    return _BASH.format(log=log, body=body, markers=markers_of("$p"))
 
 
-def python(body: str, *, log: Path) -> str:
-    return _PYTHON.format(log=str(log), body=body)
+def python(body: str, *, log: Path, markers_of: MarkersOf) -> str:
+    return _PYTHON.format(log=str(log), body=body, markers=markers_of("{_pod}"))
 
 
 class Gate:

@@ -247,6 +247,20 @@ async def test_a_frame_that_breaks_the_protocol_ends_the_session_and_names_the_f
         assert (await next_one.run("echo lives")).stdout == b"lives\n"
 
 
+async def test_a_session_that_breaks_the_protocol_before_its_welcome_is_written_is_ended_too(bash_server: ServerProcess) -> None:
+    """The two race, so often enough for each to win; `test_session_fence` looks at what keeps it right."""
+    async with channel_to(bash_server) as channel:
+        for _ in range(200):
+            call = stream_pb2_grpc.RuntimeStreamStub(channel).Session(timeout=5)
+            with contextlib.suppress(grpc.RpcError, asyncio.InvalidStateError):
+                await call.write(stream_pb2.SessionRequest(hello=stream_pb2.Hello(session="hasty")))
+                await call.write(stream_pb2.SessionRequest(hello=stream_pb2.Hello(session="again")))
+                await call.done_writing()
+                while await call.read() is not grpc.aio.EOF:
+                    pass
+            assert await call.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
 async def test_a_frame_of_a_newer_protocol_is_ignored(session: Session) -> None:
     await session.write(stream_pb2.SessionRequest())
     assert (await session.run("echo on")).stdout == b"on\n"

@@ -2,7 +2,7 @@
 
 Endpoint (same token as everything else):
 
-    GET    /failpoints                  all, with how often each has fired
+    GET    /failpoints                  all, with how often each has fired, and when last
     POST   /failpoints                  adds one; answers it with its `id`
     GET    /failpoints/ID?hits=N        waits until it has fired N times (default 0: at once)
     POST   /failpoints/ID/release       lets go what a delay with `until_released` or a hang holds
@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -106,6 +107,8 @@ class Failpoint:
     order: Order
     seen: int = 0
     hits: int = 0
+    last_hit_at: float = 0.0
+    """On the monotonic clock, as the audit has it."""
     randomness: random.Random = field(default_factory=random.Random)
     released: asyncio.Event = field(default_factory=asyncio.Event)
     struck: asyncio.Event = field(default_factory=asyncio.Event)
@@ -118,6 +121,7 @@ class Failpoint:
         if self.order.probability < 1 and self.randomness.random() >= self.order.probability:
             return False
         self.hits += 1
+        self.last_hit_at = time.monotonic()
         self.struck.set()
         self.struck = asyncio.Event()
         return True
@@ -127,7 +131,8 @@ class Failpoint:
             await self.struck.wait()
 
     def as_json(self) -> dict[str, Any]:
-        return {"id": self.uid, "seen": self.seen, "hits": self.hits, **msgspec.to_builtins(self.order)}
+        fired = {"seen": self.seen, "hits": self.hits, "last_hit_at": self.last_hit_at}
+        return {"id": self.uid, **fired, **msgspec.to_builtins(self.order)}
 
 
 _ON_REQUESTS = frozenset({"drop", "delay", "hang", "answer"})

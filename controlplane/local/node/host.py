@@ -27,6 +27,19 @@ NODE_PODS: Resource[Json] = Resource("", "v1", "pods", "Pod", namespaced=True, t
 """Pods as plain objects: the node reads far more of them than `k8s.api.pod` shows."""
 
 
+def memory_root_of(root: Path) -> Path | None:
+    """Ours alone among the node's of this machine: named by who we are and where our files are."""
+    if not os.access(SHARED_MEMORY, os.W_OK | os.X_OK):
+        return None
+    return SHARED_MEMORY / f"kruntimes-{os.getuid()}-{hashlib.sha256(bytes(root)).hexdigest()[:12]}"
+
+
+def folders_of(pod_uid: str, *, root: Path) -> PodFolders:
+    """Where the files of a Pod are, on a node with that root."""
+    memory = memory_root_of(root)
+    return PodFolders(root / "pods" / pod_uid, memory / pod_uid if memory is not None else None)
+
+
 @dataclass(frozen=True, slots=True)
 class Host:
     """Made once at start. `environment` is the node's own, from which containers get an allow-list."""
@@ -42,15 +55,11 @@ class Host:
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
     def folders(self, pod_uid: str) -> PodFolders:
-        memory = self.memory_root
-        return PodFolders(self.root / "pods" / pod_uid, memory / pod_uid if memory is not None else None)
+        return folders_of(pod_uid, root=self.root)
 
     @property
     def memory_root(self) -> Path | None:
-        """Ours alone among the node's of this machine: named by who we are and where our files are."""
-        if not os.access(SHARED_MEMORY, os.W_OK | os.X_OK):
-            return None
-        return SHARED_MEMORY / f"kruntimes-{os.getuid()}-{hashlib.sha256(bytes(self.root)).hexdigest()[:12]}"
+        return memory_root_of(self.root)
 
     def throw_away(self, folders: PodFolders) -> Path:
         """Move a Pod's files out of sight, at once; gives where they can be deleted at leisure."""

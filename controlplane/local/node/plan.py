@@ -54,6 +54,11 @@ class PodFolders:
         """runtimed's own, which no other container is told of."""
         return self.root / "state"
 
+    @property
+    def markers(self) -> Path:
+        """Where runtimed keeps markers and records."""
+        return self.memory or self.state
+
     def volume(self, name: str) -> Path:
         return self.root / "volumes" / name
 
@@ -164,7 +169,7 @@ def _given_flags(program: str, *, surroundings: Surroundings) -> list[str]:
         f"--health-probe-bind-address=127.0.0.1:{ports.health}",
         f"--workspace={folders.workspace}",
         f"--state-dir={folders.state}",
-        f"--memory-dir={folders.memory or folders.state}",
+        f"--memory-dir={folders.markers}",
         f"--kubeconfig={surroundings.kubeconfig}",
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -70,10 +71,17 @@ async def serving(
             await pool.close()
 
 
-def make_pool(url: str, *, headers: Headers = (), max_connections: int = 4, clock: Callable[[], float] = lambda: 0.0) -> Pool:
+def make_pool(
+    url: str,
+    *,
+    ssl_context: ssl.SSLContext | None = None,
+    headers: Headers = (),
+    max_connections: int = 4,
+    clock: Callable[[], float] = lambda: 0.0,
+) -> Pool:
     return Pool(
         url,
-        ssl_context=None,
+        ssl_context=ssl_context,
         tls_server_name=None,
         headers=headers,
         max_connections=max_connections,
@@ -130,6 +138,21 @@ async def test_one_that_was_idle_for_too_long_is_replaced() -> None:
         now = 150.0
         await send(pool)
     assert server.connections == 2
+
+
+async def test_what_a_burst_has_left_is_closed_when_it_was_idle_for_too_long() -> None:
+    server, now = Server(), 0.0
+    async with serving(server, clock=lambda: now) as pool:
+        await asyncio.gather(*(send(pool) for _ in range(4)))
+        now = 74.0
+        await send(pool)
+        assert server.open == 4
+        now = 76.0
+        for _ in range(3):
+            await send(pool)
+        async with asyncio.timeout(5):
+            while server.open > 1:  # noqa: ASYNC110 - the other end of our own socket
+                await asyncio.sleep(0)
 
 
 async def test_connection_close_is_obeyed() -> None:
@@ -212,6 +235,23 @@ async def test_closing_leaves_no_connection_behind() -> None:
         async with asyncio.timeout(5):
             while server.open:  # noqa: ASYNC110 - the other end of our own sockets
                 await asyncio.sleep(0.001)
+
+
+async def test_a_pool_that_is_closed_during_a_tls_handshake_leaves_no_connection() -> None:
+    """And whoever waits for the handshake is told at once. The server never answers it: nothing else would end it."""
+    server = Server()
+    async with await asyncio.start_server(server.serve, "127.0.0.1", 0) as listener:
+        pool = make_pool(f"https://127.0.0.1:{listener.sockets[0].getsockname()[1]}", ssl_context=ssl.create_default_context())
+        asking = asyncio.create_task(send(pool))
+        async with asyncio.timeout(5):
+            while not server.open:  # noqa: ASYNC110 - the other end of our own socket
+                await asyncio.sleep(0)
+        await pool.close()
+        with pytest.raises(ConnectionResetError):
+            await asking
+        async with asyncio.timeout(5):
+            while server.open:  # noqa: ASYNC110 - the other end of our own socket
+                await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize("target", ["/a b", "/a\r\nHost: evil", "/ü", "/a\x7f"])

@@ -34,8 +34,14 @@ class Context:
 
     def __init__(self) -> None:
         self.is_welcomed = asyncio.Event()
+        self.has_sent_header = False
+
+    async def send_initial_metadata(self, metadata: object) -> None:
+        self.has_sent_header = True
 
     async def write(self, message: stream_pb2.SessionResponse) -> None:
+        # A write that brings the header and is cancelled under way keeps gRPC from ever sending a status.
+        assert self.has_sent_header
         if message.WhichOneof("event") == "welcome":
             self.is_welcomed.set()
 
