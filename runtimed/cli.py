@@ -76,4 +76,4 @@ def main(**parameters: Any) -> None:
 
         await Daemon(settings, manager=manager, lifecycle=lifecycle).run()
 
-    sys.exit(run_process("runtimed", live, log_level=manager.log_level, is_awaited_by_runs=True))
+    sys.exit(run_process("runtimed", live, log_level=manager.log_level))

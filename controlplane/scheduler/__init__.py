@@ -24,7 +24,7 @@ MAX_CONNECTIONS = 256
 def main(**parameters: Any) -> None:
     """Assigns Runs to Runtime Pods."""
     settings = take_settings(parameters)
-    sys.exit(run_process(PROCESS, lambda lifecycle: schedule(lifecycle, settings), log_level=settings.log_level, is_awaited_by_runs=True))
+    sys.exit(run_process(PROCESS, lambda lifecycle: schedule(lifecycle, settings), log_level=settings.log_level))
 
 
 async def schedule(lifecycle: Lifecycle, settings: ManagerSettings) -> None:

@@ -14,7 +14,6 @@ import uvloop
 
 from k8s.api.errors import KrtError, UsageError
 from k8s.manager.logs import configure_logging
-from k8s.manager.slices import ask_for_short_slices
 from k8s.manager.tasks import TaskCrashed, Tasks
 
 logger = logging.getLogger(__name__)
@@ -33,17 +32,12 @@ class Lifecycle:
     tasks: Tasks = field(default_factory=Tasks)
 
 
-def run_process(
-    name: str, main: Callable[[Lifecycle], Awaitable[None]], *, log_level: str = "info", is_awaited_by_runs: bool = False
-) -> int:
+def run_process(name: str, main: Callable[[Lifecycle], Awaitable[None]], *, log_level: str = "info") -> int:
     """Runs `main` on uvloop until it returns, and returns the exit code: 0, 1 after a failure, 2 for a wrong setting.
 
-    SIGTERM and SIGINT set `lifecycle.stopping`; the second one exits at once, with 128 + its number. `is_awaited_by_runs`: what it does
-    lies on the path of a Run.
+    SIGTERM and SIGINT set `lifecycle.stopping`; the second one exits at once, with 128 + its number.
     """
     configure_logging(log_level)
-    if is_awaited_by_runs:
-        ask_for_short_slices()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_live(name, main))

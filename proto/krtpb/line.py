@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections import deque
 from collections.abc import Callable
 from typing import Final, cast
 
@@ -23,34 +22,37 @@ class FrameTooLarge(ValueError):
 
 
 class FrameReader:
-    """Cuts a stream of bytes into frames. Holds at most one that is not whole."""
+    """Cuts a stream of bytes into frames."""
 
     def __init__(self, *, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
         self._buffer = bytearray()
+        self._start = 0
 
-    def feed(self, data: bytes) -> list[bytes]:
-        """The frames that are whole now. Raises FrameTooLarge at a length over the limit, before its frame is here."""
+    def feed(self, data: bytes) -> None:
+        if self._start:
+            del self._buffer[: self._start]
+            self._start = 0
         self._buffer += data
-        found: list[bytes] = []
-        start = 0
-        while len(self._buffer) - start >= _LENGTH.size:
-            (length,) = _LENGTH.unpack_from(self._buffer, start)
-            if length > self._limit_bytes:
-                raise FrameTooLarge(f"a frame of {length} bytes; at most {self._limit_bytes} are taken")
-            end = start + _LENGTH.size + length
-            if end > len(self._buffer):
-                break
-            found.append(bytes(self._buffer[start + _LENGTH.size : end]))
-            start = end
-        del self._buffer[:start]
-        return found
+
+    def next(self) -> bytes | None:
+        """The next frame; None while it is not whole. Raises FrameTooLarge at a length over the limit, before its frame is here."""
+        if len(self._buffer) - self._start < _LENGTH.size:
+            return None
+        (length,) = _LENGTH.unpack_from(self._buffer, self._start)
+        if length > self._limit_bytes:
+            raise FrameTooLarge(f"a frame of {length} bytes; at most {self._limit_bytes} are taken")
+        begin = self._start + _LENGTH.size
+        if len(self._buffer) - begin < length:
+            return None
+        self._start = begin + length
+        return bytes(self._buffer[begin : self._start])
 
 
 class Line(asyncio.Protocol):
     """One end. Frames are given to `on_frame` at once, in order; what it raises ends the line, and `closed` tells it.
 
-    Starts held: nothing is read until `go_on`.
+    Starts held: nothing is read until `go_on`, not even the end.
     """
 
     def __init__(self, on_frame: OnFrame, *, limit_bytes: int) -> None:
@@ -58,7 +60,6 @@ class Line(asyncio.Protocol):
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.closed.add_done_callback(_look_at)
         self._reader = FrameReader(limit_bytes=limit_bytes)
-        self._frames: deque[bytes] = deque()
         self._is_held = True
         self._transport: asyncio.Transport | None = None
         self._has_room = asyncio.Event()
@@ -111,10 +112,7 @@ class Line(asyncio.Protocol):
             self._transport.pause_reading()
 
     def data_received(self, data: bytes) -> None:
-        try:
-            self._frames.extend(self._reader.feed(data))
-        except FrameTooLarge as error:
-            self._fail(error)
+        self._reader.feed(data)
         self._give_out()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -129,16 +127,15 @@ class Line(asyncio.Protocol):
         self._has_room.set()
 
     def _give_out(self) -> None:
-        while self._frames and not self._is_held:
-            try:
-                self.on_frame(self._frames.popleft())
-            except Exception as error:
-                self._fail(error)
+        try:
+            while not self._is_held and (frame := self._reader.next()) is not None:
+                self.on_frame(frame)
+        except Exception as error:
+            self._fail(error)
 
     def _fail(self, error: Exception) -> None:
         if not self.closed.done():
             self.closed.set_exception(error)
-        self._frames.clear()
         self.close()
 
 

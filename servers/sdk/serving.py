@@ -25,7 +25,6 @@ from servers.sdk.registry import Registry
 from servers.sdk.session import SessionService
 from servers.sdk.unary import UnaryService
 from servers.sdk.warmth import Warmth
-from servers.supervisor import linux
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +52,6 @@ class Settings:
 async def serve(commands: Commands, *, settings: Settings) -> None:
     """Until a signal says to stop. Raises CannotServe."""
     stopping = _watch_signals()
-    linux.ask_for_short_slices()
     lines = Lines()
     await lines.open()
     sessions = SessionService(boot_id=uuid.uuid4().hex, lines=lines)

@@ -15,7 +15,6 @@ from servers.supervisor.supervising import Supervisor
 def main(fd: int) -> None:
     linux.name_process(b"krt-supervisor")
     linux.become_subreaper()
-    linux.ask_for_short_slices()
     _reset_signals()
     os.chdir("/")
     _occupy_standard_fds()

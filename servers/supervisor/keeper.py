@@ -52,7 +52,6 @@ def keep(
         close_all_but({0, 1, 2, control.fileno()} | open_fds)
         linux.name_process(b"krt-keeper")
         linux.become_subreaper()
-        linux.ask_for_short_slices()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         os.umask(UMASK)

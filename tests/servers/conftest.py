@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import grpc
 import pytest
@@ -59,6 +60,12 @@ def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProce
 def own_python_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     with running_server("python", work_dir=tmp_path_factory.mktemp("own"), flags=("-v",)) as server:
         yield server
+
+
+@pytest.fixture(params=["stream", "line"])
+def carrier(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """What a session goes on by, as a field of its Hello."""
+    return {"takes_line": request.param == "line"}
 
 
 @pytest.fixture

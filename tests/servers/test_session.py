@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+from collections.abc import AsyncIterator
+from typing import Any
 
 import grpc
 import pytest
@@ -13,6 +15,14 @@ from krtpb.executor.v1 import stream_pb2, stream_pb2_grpc
 from tests.servers.conftest import channel_to
 from tests.servers.processes import ServerProcess
 from tests.servers.sessions import Session, join, key, new_uid, open_session
+
+
+@pytest.fixture
+async def session(bash_server: ServerProcess, carrier: dict[str, Any]) -> AsyncIterator[Session]:
+    """Whatever carries it, a session is the same."""
+    async with open_session(bash_server.port, **carrier) as opened:
+        assert (opened.line is not None) is carrier["takes_line"]
+        yield opened
 
 
 async def test_an_attempt_is_accepted_started_heard_and_ended_in_this_order(session: Session) -> None:
@@ -139,14 +149,14 @@ async def test_attach_sends_from_the_offsets_on_and_then_the_end(session: Sessio
     await session.forget(run_uid)
 
 
-async def test_a_new_session_is_told_what_is_held_and_its_end(own_server: ServerProcess) -> None:
-    async with open_session(own_server.port) as first:
+async def test_a_new_session_is_told_what_is_held_and_its_end(own_server: ServerProcess, carrier: dict[str, Any]) -> None:
+    async with open_session(own_server.port, **carrier) as first:
         running = await first.execute("trap 'echo late; exit 7' TERM; echo ready; while :; do sleep 100 & wait; done")
         ended = await first.execute("exit 5")
         await first.until_printed(running, b"ready\n")
         await first.until_exited(ended)
         boot_id = first.welcome.boot_id
-    async with open_session(own_server.port) as second:
+    async with open_session(own_server.port, **carrier) as second:
         assert second.welcome.boot_id == boot_id
         held = {entry.key.run_uid: entry for entry in second.welcome.held}
         assert set(held) == {running, ended}
@@ -166,17 +176,17 @@ async def test_two_boots_have_different_ids(own_server: ServerProcess, session: 
         assert other.welcome.boot_id != session.welcome.boot_id
 
 
-async def test_a_newer_session_ends_the_older_one(own_server: ServerProcess) -> None:
-    async with open_session(own_server.port) as first, open_session(own_server.port) as second:
+async def test_a_newer_session_ends_the_older_one(own_server: ServerProcess, carrier: dict[str, Any]) -> None:
+    async with open_session(own_server.port, **carrier) as first, open_session(own_server.port, **carrier) as second:
         assert await first.until_closed() == grpc.StatusCode.ABORTED
         assert (await second.run("echo works")).stdout == b"works\n"
 
 
 @pytest.mark.slow
-async def test_frames_of_an_older_session_are_dropped_after_a_new_hello(own_server: ServerProcess) -> None:
+async def test_frames_of_an_older_session_are_dropped_after_a_new_hello(own_server: ServerProcess, carrier: dict[str, Any]) -> None:
     """What Welcome does not list never starts, in whatever order the frames of two connections reach the server."""
     for _ in range(20):
-        async with open_session(own_server.port, name="older") as older:
+        async with open_session(own_server.port, name="older", **carrier) as older:
             flood = asyncio.create_task(_execute_many(older))
             async with open_session(own_server.port, name="newer") as newer:
                 held = {entry.key.run_uid for entry in newer.welcome.held}
@@ -196,8 +206,10 @@ async def _execute_many(session: Session) -> None:
             await session.execute("exit 0")
 
 
-async def test_a_frame_that_waits_in_the_socket_during_a_new_hello_does_not_start_anything_later(own_server: ServerProcess) -> None:
-    async with open_session(own_server.port, name="older") as older, channel_to(own_server) as channel:
+async def test_a_frame_that_waits_in_the_socket_during_a_new_hello_does_not_start_anything_later(
+    own_server: ServerProcess, carrier: dict[str, Any]
+) -> None:
+    async with open_session(own_server.port, name="older", **carrier) as older, channel_to(own_server) as channel:
         own_server.process.send_signal(signal.SIGSTOP)
         run_uid = await older.execute("echo started")
         joining = asyncio.create_task(join(channel, name="newer"))
@@ -237,9 +249,9 @@ async def test_a_session_must_begin_with_hello(bash_server: ServerProcess, first
     ],
 )
 async def test_a_frame_that_breaks_the_protocol_ends_the_session_and_names_the_field(
-    own_server: ServerProcess, frame: stream_pb2.SessionRequest, text: str
+    own_server: ServerProcess, frame: stream_pb2.SessionRequest, text: str, carrier: dict[str, Any]
 ) -> None:
-    async with open_session(own_server.port) as broken:
+    async with open_session(own_server.port, **carrier) as broken:
         await broken.write(frame)
         assert await broken.until_closed() == grpc.StatusCode.INVALID_ARGUMENT
         assert text in await broken.call.details()

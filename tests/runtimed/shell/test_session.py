@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import pytest
 from krtpb.executor.v1 import stream_pb2, stream_pb2_grpc
+from krtpb.line import HOST, Line
 
 from runtimed.shell import frames
 from runtimed.shell.session import CHANNEL_OPTIONS, Session
@@ -142,6 +143,66 @@ async def test_to_a_server_that_takes_batches_what_waits_goes_in_one_message_and
             session.send(frames.forget("a", number))
         assert [await heard.next() for _ in range(10)] == ["forgotten"] * 10
     assert sizes == [10]
+
+
+class LineServer:
+    """Offers a line as a Runtime Server does, and answers each Forget on it. With `port` it offers that instead of its own."""
+
+    def __init__(self, *, port: int = 0) -> None:
+        self.port = port
+        self.hellos: list[stream_pb2.Hello] = []
+        self.lines: asyncio.Queue[Line] = asyncio.Queue()
+
+    async def script(self, requests: Any, context: Any) -> None:
+        hello = (await anext(aiter(requests))).hello
+        self.hellos.append(hello)
+        if not hello.takes_line:
+            await context.write(welcome("by stream"))
+            await asyncio.Event().wait()
+        server = await asyncio.get_running_loop().create_server(self._take, HOST, 0)
+        offer = stream_pb2.Line(port=self.port or server.sockets[0].getsockname()[1], token=b"secret")
+        await context.write(stream_pb2.SessionResponse(welcome=stream_pb2.Welcome(boot_id="by line", line=offer)))
+        try:
+            await (await self.lines.get()).closed
+        finally:
+            server.close()
+
+    def _take(self) -> Line:
+        def introduce(token: bytes) -> None:
+            assert token == b"secret"
+            line.on_frame = answer
+            self.lines.put_nowait(line)
+
+        def answer(payload: bytes) -> None:
+            request = stream_pb2.SessionRequest.FromString(payload)
+            if request.HasField("cancel"):
+                line.send(b"\xff\xff")
+            else:
+                line.send(stream_pb2.SessionResponse(forgotten=stream_pb2.Forgotten(key=request.forget.key)).SerializeToString())
+
+        line = Line(introduce, limit_bytes=1 << 20)
+        line.go_on()
+        return line
+
+
+async def test_a_session_goes_on_by_the_line_that_is_offered_and_begins_anew_when_that_ends(port: int) -> None:
+    server = LineServer()
+    async with serving(server.script, port), connected(port) as (session, heard):
+        for _ in range(2):
+            assert await heard.next() == ("by line", [])
+            session.send(frames.forget("a", 0))
+            assert await heard.next() == "forgotten"
+            session.send(frames.cancel("a", 0))  # answered by what is no message
+            assert await heard.next() == "lost"
+
+
+async def test_where_the_line_cannot_be_reached_sessions_go_on_by_the_stream(port: int, caplog: pytest.LogCaptureFixture) -> None:
+    server = LineServer(port=free_ports(1)[0])
+    async with serving(server.script, port), connected(port) as (session, heard):
+        assert await heard.next() == ("by stream", [])
+        assert session.is_standing
+    assert [hello.takes_line for hello in server.hellos] == [True, False]
+    assert "the Runtime Server's line cannot be reached" in caplog.text
 
 
 async def test_it_waits_for_a_server_that_is_not_there_yet(port: int) -> None:
