@@ -11,6 +11,7 @@ import click
 
 from controlplane.controllers.access_removal import AccessRemoval
 from controlplane.controllers.options import CidrsType, QuantityType
+from controlplane.controllers.pod_troubles import RUNTIME_PODS
 from controlplane.controllers.reaper import COMPONENT, StaleRunReaper
 from controlplane.controllers.reconciling import Informer
 from controlplane.controllers.runtime import RuntimeController
@@ -20,7 +21,7 @@ from controlplane.controllers.runtime_watches import RuntimeWatches
 from controlplane.controllers.ttl import FinishedRunCollector
 from controlplane.process import serve
 from k8s.api.names import CONTROLLER_LEASE, RUNTIME_LABEL
-from k8s.client import PODS, RUNTIMES, ApiClient, EventRecorder
+from k8s.client import RUNTIMES, ApiClient, EventRecorder
 from k8s.manager import Lifecycle, ManagerSettings, SecondsType, Tasks, make_registry, manager_options, run_process, take_settings
 
 PROCESS = "krt-controller"
@@ -84,7 +85,7 @@ async def control(
     async def lead(client: ApiClient) -> None:
         instance = f"{socket.gethostname()}_{os.getpid()}"
         async with EventRecorder(client, component=COMPONENT, instance=instance) as events, Tasks() as tasks:
-            pods = Informer(client, PODS, label_selector=RUNTIME_LABEL)
+            pods = Informer(client, RUNTIME_PODS, label_selector=RUNTIME_LABEL)
             watches = RuntimeWatches(client, pods=pods)
             runtimes = RuntimeController(client, watches=watches, settings=runtime_settings)
             removal = AccessRemoval(client, watches=watches, settings=runtime_settings)

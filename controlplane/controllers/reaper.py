@@ -12,6 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from controlplane.controllers.pod_health import GONE, REPLACED, PodHealth, Verdict, is_replaced
+from controlplane.controllers.pod_troubles import RuntimePod
 from controlplane.controllers.reconciling import Informer, Reconciler, run_together
 from k8s.api import transitions
 from k8s.api.phases import NOT_TERMINAL_SELECTOR
@@ -43,7 +44,7 @@ class StaleRunReaper:
         self,
         client: ApiClient,
         *,
-        pods: Informer[Pod],
+        pods: Informer[RuntimePod],
         threshold_seconds: float,
         events: EventRecorder,
         clock: Callable[[], float] = time.monotonic,
@@ -81,7 +82,7 @@ class StaleRunReaper:
             self._held.setdefault(after, set()).add(change.new.uid)
             self._reconciler.add(after)
 
-    def _pod_changed(self, change: Change[Pod]) -> None:
+    def _pod_changed(self, change: Change[RuntimePod]) -> None:
         pod = change.new
         if pod is None:
             assert change.old is not None

@@ -6,17 +6,19 @@ Deployments and NetworkPolicies go with their Runtime by garbage collection; `ac
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from controlplane.controllers.applying import FIELD_MANAGER, Applier
+from controlplane.controllers.pod_troubles import RuntimePod, trouble_of, worst_trouble
 from controlplane.controllers.reconciling import Reconciler
 from controlplane.controllers.runtime_access import account_of
 from controlplane.controllers.runtime_objects import InvalidRuntime, RuntimeSettings, deployment_name, desired_objects, named_runtime
 from controlplane.controllers.runtime_refusals import stall_of
 from controlplane.controllers.runtime_status import Stall, desired_status, progress_of
 from controlplane.controllers.runtime_watches import OWNED, SHARED, RuntimeWatches
+from k8s.api import names
 from k8s.api.meta import KubernetesObject
 from k8s.api.runtime import Runtime
 from k8s.client import DEPLOYMENTS, RUNTIMES, ApiClient, ApiError, Change, JsonObject, NotFound, conditional_status
@@ -47,6 +49,7 @@ class RuntimeController:
         self._reconciler = Reconciler("runtime", self.reconcile, keys=lambda: [runtime.uid for runtime in self._runtimes])
         watches.runtimes.tell(self._runtime_changed)
         watches.accounts.tell(self._account_changed)
+        watches.pods.tell(self._pod_changed)
         for resource in OWNED:
             watches.objects[resource.kind].tell(self._owned_changed)
         for resource in SHARED:
@@ -94,6 +97,15 @@ class RuntimeController:
             if changed is not None and changed.key == f"{runtime.metadata.namespace}/{account}":
                 self._reconciler.add(runtime.uid)
 
+    def _pod_changed(self, change: Change[RuntimePod]) -> None:
+        # Its heartbeats are changes too; that it got ready is told by its Deployment.
+        old, new = (trouble_of(pod) if pod is not None else "" for pod in (change.old, change.new))
+        pod = change.new or change.old
+        if old != new and pod is not None:
+            runtime = self._runtimes.by_name(pod.metadata.namespace, pod.metadata.labels.get(names.RUNTIME_LABEL, ""))
+            if runtime is not None:
+                self._reconciler.add(runtime.uid)
+
     # ---- what is done
 
     async def _bring_about(self, runtime: Runtime) -> Stall | None:
@@ -121,7 +133,8 @@ class RuntimeController:
         deployment = deployments.by_name(runtime.metadata.namespace, deployment_name(runtime.metadata.name))
         if deployment is not None and not _is_owned_by(runtime, deployment):
             deployment = None
-        change = desired_status(runtime, progress_of(runtime, deployment, stall=stall), now=self._now())
+        progress = progress_of(runtime, deployment, stall=stall, trouble=worst_trouble(self._pods_of(runtime)))
+        change = desired_status(runtime, progress, now=self._now())
         if change is None:
             return
         patch = conditional_status(change, resource_version=runtime.metadata.resource_version)
@@ -135,6 +148,12 @@ class RuntimeController:
                 return  # the change that we met is an event that wakes us again
             raise
         self._runtimes.take(answer)
+
+    def _pods_of(self, runtime: Runtime) -> Iterator[RuntimePod]:
+        namespace, name = runtime.metadata.namespace, runtime.metadata.name
+        for pod in self._watches.pods.cache:
+            if pod.metadata.namespace == namespace and pod.metadata.labels.get(names.RUNTIME_LABEL) == name:
+                yield pod
 
 
 def _is_owned_by(runtime: Runtime, owned: Mapping[str, Any]) -> bool:

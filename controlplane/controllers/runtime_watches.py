@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from controlplane.controllers import runtime_access
+from controlplane.controllers.pod_troubles import RuntimePod
 from controlplane.controllers.reconciling import Informer
 from k8s.api import names
 from k8s.api.meta import KubernetesObject
-from k8s.api.pod import Pod
 from k8s.client import (
     DEPLOYMENTS,
     NETWORK_POLICIES,
@@ -40,7 +40,7 @@ SHARED = (ROLES, ROLE_BINDINGS)
 class RuntimeWatches:
     """Made first, then told whom to tell, then run."""
 
-    def __init__(self, client: ApiClient, *, pods: Informer[Pod]) -> None:
+    def __init__(self, client: ApiClient, *, pods: Informer[RuntimePod]) -> None:
         """`pods` are those of Runtimes; whoever made it runs it."""
         self.pods = pods
         self.runtimes = Informer(client, RUNTIMES)
