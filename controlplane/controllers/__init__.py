@@ -9,12 +9,18 @@ from typing import Any
 
 import click
 
+from controlplane.controllers.access_removal import AccessRemoval
+from controlplane.controllers.options import CidrsType, QuantityType
+from controlplane.controllers.pod_troubles import RUNTIME_PODS
 from controlplane.controllers.reaper import COMPONENT, StaleRunReaper
+from controlplane.controllers.reconciling import Informer
 from controlplane.controllers.runtime import RuntimeController
-from controlplane.controllers.runtime_objects import DAEMON_IMAGE, SERVICE_ACCOUNT, RuntimeSettings
+from controlplane.controllers.runtime_access import SERVICE_ACCOUNT
+from controlplane.controllers.runtime_objects import DAEMON_IMAGE, DAEMON_MEMORY, RuntimeSettings
+from controlplane.controllers.runtime_watches import RuntimeWatches
 from controlplane.controllers.ttl import FinishedRunCollector
 from controlplane.process import serve
-from k8s.api.names import CONTROLLER_LEASE
+from k8s.api.names import CONTROLLER_LEASE, RUNTIME_LABEL
 from k8s.client import RUNTIMES, ApiClient, EventRecorder
 from k8s.manager import Lifecycle, ManagerSettings, SecondsType, Tasks, make_registry, manager_options, run_process, take_settings
 
@@ -28,9 +34,31 @@ PROCESS = "krt-controller"
 )
 @click.option("--default-daemon-image", default="", help="Image of runtimed for Runtimes that name none.")
 @click.option("--runtimed-service-account-name", default="", help="ServiceAccount of Runtime Pods whose template names none.")
+@click.option(
+    "--runtimed-memory-limit",
+    type=QuantityType(),
+    default=DAEMON_MEMORY,
+    show_default=True,
+    help="Memory limit of each runtimed container.",
+)
+@click.option("--runtime-metrics-ingress", is_flag=True, help="Let anybody connect to the metrics port of Runtime Pods.")
+@click.option(
+    "--runtime-egress-cidrs",
+    type=CidrsType(),
+    default="",
+    help="Where Runtime Pods may connect to beside DNS, separated by commas; the API server must be in it. By default everywhere.",
+)
 @click.option("--runtime-maintainer-image", default="", help="Image of the artifact maintainer.")
 @click.option("--runtime-maintainer-image-pull-secrets", default="", help="Its pull secrets, separated by commas.")
-def main(stale_threshold: float, default_daemon_image: str, runtimed_service_account_name: str, **parameters: Any) -> None:
+def main(
+    stale_threshold: float,
+    default_daemon_image: str,
+    runtimed_service_account_name: str,
+    runtimed_memory_limit: str,
+    runtime_metrics_ingress: bool,
+    runtime_egress_cidrs: tuple[str, ...],
+    **parameters: Any,
+) -> None:
     """Keeps Runtimes, Runs and their Pods consistent."""
     # Artifact cleanup comes with the maintainer: until then its two flags are accepted, so that manifests need not change twice.
     del parameters["runtime_maintainer_image"], parameters["runtime_maintainer_image_pull_secrets"]
@@ -38,6 +66,9 @@ def main(stale_threshold: float, default_daemon_image: str, runtimed_service_acc
     runtime_settings = RuntimeSettings(
         default_daemon_image=default_daemon_image or DAEMON_IMAGE,
         service_account_name=runtimed_service_account_name or SERVICE_ACCOUNT,
+        runtimed_memory_limit=runtimed_memory_limit,
+        has_metrics_ingress=runtime_metrics_ingress,
+        egress_cidrs=runtime_egress_cidrs,
     )
 
     async def run(lifecycle: Lifecycle) -> None:
@@ -54,8 +85,17 @@ async def control(
     async def lead(client: ApiClient) -> None:
         instance = f"{socket.gethostname()}_{os.getpid()}"
         async with EventRecorder(client, component=COMPONENT, instance=instance) as events, Tasks() as tasks:
-            tasks.start(RuntimeController(client, settings=runtime_settings).run(), name="runtime controller")
-            tasks.start(StaleRunReaper(client, threshold_seconds=stale_threshold_seconds, events=events).run(), name="reaper")
+            pods = Informer(client, RUNTIME_PODS, label_selector=RUNTIME_LABEL)
+            watches = RuntimeWatches(client, pods=pods)
+            runtimes = RuntimeController(client, watches=watches, settings=runtime_settings)
+            removal = AccessRemoval(client, watches=watches, settings=runtime_settings)
+            reaper = StaleRunReaper(client, pods=pods, threshold_seconds=stale_threshold_seconds, events=events)
+            # STRICTLY AFTER all of them have said what they want to be told.
+            tasks.start(pods.run(), name=pods.name)
+            watches.start(tasks)
+            tasks.start(runtimes.run(), name="runtime controller")
+            tasks.start(removal.run(), name="access removal")
+            tasks.start(reaper.run(), name="reaper")
             tasks.start(FinishedRunCollector(client).run(), name="finished run collector")
             await lifecycle.stopping.wait()
 

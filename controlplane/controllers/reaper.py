@@ -12,8 +12,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from controlplane.controllers.pod_health import GONE, REPLACED, PodHealth, Verdict, is_replaced
+from controlplane.controllers.pod_troubles import RuntimePod
 from controlplane.controllers.reconciling import Informer, Reconciler, run_together
-from k8s.api import names, transitions
+from k8s.api import transitions
 from k8s.api.phases import NOT_TERMINAL_SELECTOR
 from k8s.api.pod import Pod
 from k8s.api.retry import may_retry
@@ -43,11 +44,13 @@ class StaleRunReaper:
         self,
         client: ApiClient,
         *,
+        pods: Informer[RuntimePod],
         threshold_seconds: float,
         events: EventRecorder,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        """`pods` are those of Runtimes; whoever made it runs it."""
         self._client = client
         self._threshold_seconds = threshold_seconds
         self._events = events
@@ -56,13 +59,14 @@ class StaleRunReaper:
         self._health: dict[str, PodHealth] = {}
         self._held: dict[str, set[str]] = {}
         """Key of a Pod -> UIDs of the Runs that it holds."""
-        self._pods = Informer(client, PODS, told=self._pod_changed, label_selector=names.RUNTIME_LABEL)
+        self._pods = pods
+        pods.tell(self._pod_changed)
         self._runs = Informer(client, RUNS, told=self._run_changed, field_selector=NOT_TERMINAL_SELECTOR)
         self._reconciler = Reconciler("reaper", self.reconcile, keys=lambda: list(self._held))
 
     async def run(self) -> None:
         """Until cancelled."""
-        await run_together(self._reconciler, [self._pods, self._runs])
+        await run_together(self._reconciler, [self._runs], shared=[self._pods])
 
     # ---- wake-ups
 
@@ -78,7 +82,7 @@ class StaleRunReaper:
             self._held.setdefault(after, set()).add(change.new.uid)
             self._reconciler.add(after)
 
-    def _pod_changed(self, change: Change[Pod]) -> None:
+    def _pod_changed(self, change: Change[RuntimePod]) -> None:
         pod = change.new
         if pod is None:
             assert change.old is not None

@@ -131,7 +131,7 @@ class Informer(Generic[T]):
         client: ApiClient,
         resource: Resource[T],
         *,
-        told: Callable[[Change[T]], None],
+        told: Callable[[Change[T]], None] | None = None,
         keeps: Callable[[T], bool] = lambda _: True,
         label_selector: str = "",
         field_selector: str = "",
@@ -139,17 +139,22 @@ class Informer(Generic[T]):
         """What `keeps` does not hold for is as good as gone: neither remembered nor told of."""
         self.cache: Cache[T] = Cache()
         self.is_complete = asyncio.Event()
-        self._told = told
+        self._told = [told] if told is not None else []
         self._keeps = keeps
         self._watch = list_and_watch(client, resource, label_selector=label_selector, field_selector=field_selector)
         self.name = f"follow {resource.plural}"
+
+    def tell(self, told: Callable[[Change[T]], None]) -> None:
+        """One more who is told. Before `run`: whoever comes later does not hear of what is there."""
+        self._told.append(told)
 
     async def run(self) -> None:
         """Until cancelled."""
         async with aclosing(self._watch) as notices:
             async for notice in notices:
                 for change in self.cache.feed(self._selected(notice)):
-                    self._told(change)
+                    for told in self._told:
+                        told(change)
                 if self.cache.is_synced:
                     self.is_complete.set()
 
@@ -159,11 +164,11 @@ class Informer(Generic[T]):
         return notice if isinstance(notice, Deleted) or self._keeps(notice.object) else Deleted(notice.object)
 
 
-async def run_together(reconciler: Reconciler, informers: Sequence[Informer[Any]]) -> None:
-    """The informers, and the reconciler as soon as all of them are complete. Until cancelled."""
+async def run_together(reconciler: Reconciler, informers: Sequence[Informer[Any]], *, shared: Sequence[Informer[Any]] = ()) -> None:
+    """The informers, and the reconciler as soon as all of them are complete. Until cancelled. Those `shared` are run by others."""
     async with Tasks() as tasks:
         for informer in informers:
             tasks.start(informer.run(), name=informer.name)
-        for informer in informers:
+        for informer in (*informers, *shared):
             await informer.is_complete.wait()
         await reconciler.run()

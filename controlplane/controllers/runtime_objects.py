@@ -6,11 +6,10 @@ nothing here is ever compared with a live object as a whole.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from controlplane.controllers.runtime_access import SERVICE_ACCOUNT, access_objects, account_of, make_object, shorten
 from controlplane.controllers.runtime_pod import pod_template
 from k8s.api import names
 from k8s.api.errors import KrtError
@@ -18,20 +17,13 @@ from k8s.api.runtime import Runtime
 
 Json = dict[str, Any]
 
-ROLE = "kruntimes-runtimed"
-SERVICE_ACCOUNT = "kruntimes-runtimed"
 DAEMON_IMAGE = "kruntimes-runtimed:latest"
-RUNTIMED_LABELS = {"app.kubernetes.io/name": "kruntimes", "app.kubernetes.io/component": "runtimed", "app": "kruntimes-runtimed"}
-"""On the objects that all Runtimes of a namespace share."""
-ROLE_RULES: list[Json] = [
-    {"apiGroups": [names.GROUP], "resources": ["runs"], "verbs": ["get", "list", "watch", "update", "patch"]},
-    {"apiGroups": [names.GROUP], "resources": ["runs/status"], "verbs": ["get", "update", "patch"]},
-    {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]},
-    {"apiGroups": [""], "resources": ["pods/status"], "verbs": ["get", "patch"]},
-    {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
-]
+DAEMON_MEMORY = "256Mi"
+ROLLING_UPDATE: Json = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "25%"}}
+"""A change takes no warm Pod away before another is ready in its place. (By default a quarter may be missing.)"""
+_PREFIX = "runtime-"
 _LONGEST_LABEL = 63
-_HASH_LENGTH = 10
+_DNS_PORT = 53
 
 
 class InvalidRuntime(KrtError):
@@ -52,7 +44,12 @@ class RuntimeSettings:
     """Image of runtimed where the Runtime names none."""
     service_account_name: str = SERVICE_ACCOUNT
     """ServiceAccount of the Pods where the Runtime's template names none."""
-    runtimed_memory_limit: str = "256Mi"
+    runtimed_memory_limit: str = DAEMON_MEMORY
+    """A quantity. 64Mi of it may go to the records that runtimed keeps in memory."""
+    has_metrics_ingress: bool = False
+    """Whether anybody may connect to runtimed's metrics port; to all other ports nobody may, ever."""
+    egress_cidrs: tuple[str, ...] = ()
+    """Where the Pods may connect to, beside DNS: the API server must be in it. Empty is everywhere."""
 
 
 def desired_objects(runtime: Runtime, settings: RuntimeSettings) -> list[Json]:
@@ -64,13 +61,10 @@ def desired_objects(runtime: Runtime, settings: RuntimeSettings) -> list[Json]:
         raise InvalidRuntime(
             field="metadata.name", message=f"has more than {_LONGEST_LABEL} characters and cannot be a label; choose a shorter name"
         )
-    account = runtime.spec.template.get("spec", {}).get("serviceAccountName") or settings.service_account_name
-    namespace = runtime.metadata.namespace
+    account = account_of(runtime, default=settings.service_account_name)
     return [
-        _service_account(account, namespace=namespace),
-        _role(namespace),
-        _role_binding(account, namespace=namespace),
-        _network_policy(runtime),
+        *access_objects(account, namespace=runtime.metadata.namespace),
+        _network_policy(runtime, settings),
         _deployment(runtime, settings, account=account),
     ]
 
@@ -82,41 +76,30 @@ def selector_labels(runtime_name: str) -> dict[str, str]:
 
 def deployment_name(runtime_name: str) -> str:
     """Other programs depend on it."""
-    return f"runtime-{runtime_name}"
+    return f"{_PREFIX}{runtime_name}"
 
 
-def shorten(text: str, *, hashed: str) -> str:
-    """`text`, or where it has more than 63 characters its beginning and ten hexadecimal digits of the SHA-256 of `hashed`."""
-    if len(text) <= _LONGEST_LABEL:
-        return text
-    digest = hashlib.sha256(hashed.encode()).hexdigest()[:_HASH_LENGTH]
-    return f"{text[: _LONGEST_LABEL - _HASH_LENGTH - 1].rstrip('-._')}-{digest}"
+def named_runtime(object_name: str) -> str:
+    """The Runtime whose Deployment or NetworkPolicy has that name; empty for what no Runtime's is named."""
+    return object_name.removeprefix(_PREFIX) if object_name.startswith(_PREFIX) else ""
 
 
-def _service_account(account: str, *, namespace: str) -> Json:
-    return _object("v1", "ServiceAccount", name=account, namespace=namespace, labels=RUNTIMED_LABELS)
+def _network_policy(runtime: Runtime, settings: RuntimeSettings) -> Json:
+    """Nobody may connect to the Pods; they may connect to anybody, unless the operator says otherwise.
 
-
-def _role(namespace: str) -> Json:
-    role = _object("rbac.authorization.k8s.io/v1", "Role", name=ROLE, namespace=namespace, labels=RUNTIMED_LABELS)
-    return {**role, "rules": ROLE_RULES}
-
-
-def _role_binding(account: str, *, namespace: str) -> Json:
-    name = shorten(f"{ROLE}-{account}", hashed=account)
-    binding = _object("rbac.authorization.k8s.io/v1", "RoleBinding", name=name, namespace=namespace, labels=RUNTIMED_LABELS)
-    return {
-        **binding,
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": ROLE},
-        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
+    `ingress` is named though it is empty: a rule that somebody adds would be theirs otherwise, and would stay.
+    """
+    metrics_port = [{"port": names.RUNTIMED_METRICS_PORT, "protocol": "TCP"}]
+    spec: Json = {
+        "podSelector": {"matchLabels": selector_labels(runtime.metadata.name)},
+        "policyTypes": ["Ingress"],
+        "ingress": [{"ports": metrics_port}] if settings.has_metrics_ingress else [],
     }
-
-
-def _network_policy(runtime: Runtime) -> Json:
-    """Nobody may connect to the Pods; they may connect to anybody."""
-    policy = _owned(runtime, "networking.k8s.io/v1", "NetworkPolicy")
-    labels = selector_labels(runtime.metadata.name)
-    return {**policy, "spec": {"podSelector": {"matchLabels": labels}, "policyTypes": ["Ingress"]}}
+    if settings.egress_cidrs:
+        dns = [{"port": _DNS_PORT, "protocol": protocol} for protocol in ("UDP", "TCP")]
+        blocks = [{"ipBlock": {"cidr": cidr}} for cidr in settings.egress_cidrs]
+        spec |= {"policyTypes": ["Ingress", "Egress"], "egress": [{"to": blocks}, {"ports": dns}]}
+    return {**_owned(runtime, "networking.k8s.io/v1", "NetworkPolicy"), "spec": spec}
 
 
 def _deployment(runtime: Runtime, settings: RuntimeSettings, *, account: str) -> Json:
@@ -129,14 +112,23 @@ def _deployment(runtime: Runtime, settings: RuntimeSettings, *, account: str) ->
     except ValueError as error:
         field, _, message = str(error).partition(": ")
         raise InvalidRuntime(field=field, message=message) from error
-    spec = {"replicas": max(1, runtime.spec.replicas), "selector": {"matchLabels": labels}, "template": template}
+    except (AttributeError, KeyError, TypeError) as error:
+        # The CRD takes a template as it comes. What we look into may be a list where an object belongs, and the other way round.
+        message = "something in it is no list or no object where it must be one; compare it with `kubectl explain pod.spec`"
+        raise InvalidRuntime(field="spec.template", message=message) from error
+    spec = {
+        "replicas": max(1, runtime.spec.replicas),
+        "strategy": ROLLING_UPDATE,
+        "selector": {"matchLabels": labels},
+        "template": template,
+    }
     return {**_owned(runtime, "apps/v1", "Deployment"), "spec": spec}
 
 
 def _owned(runtime: Runtime, api_version: str, kind: str) -> Json:
     """An object that goes with its Runtime."""
     name, labels = deployment_name(runtime.metadata.name), selector_labels(runtime.metadata.name)
-    owned = _object(api_version, kind, name=name, namespace=runtime.metadata.namespace, labels=labels)
+    owned = make_object(api_version, kind, name=name, namespace=runtime.metadata.namespace, labels=labels)
     owned["metadata"]["ownerReferences"] = [
         {
             "apiVersion": names.API_VERSION,
@@ -148,7 +140,3 @@ def _owned(runtime: Runtime, api_version: str, kind: str) -> Json:
         }
     ]
     return owned
-
-
-def _object(api_version: str, kind: str, *, name: str, namespace: str, labels: Mapping[str, str]) -> Json:
-    return {"apiVersion": api_version, "kind": kind, "metadata": {"name": name, "namespace": namespace, "labels": dict(labels)}}

@@ -33,8 +33,12 @@ OUR_VOLUMES = frozenset({WORKSPACE_VOLUME, ARTIFACT_VOLUME, STATE_VOLUME, MEMORY
 """A user's volume of such a name is dropped."""
 CLOSED_VOLUMES = OUR_VOLUMES - {WORKSPACE_VOLUME}
 """No container but runtimed may mount these."""
+GRACE_SECONDS = 600
+"""For the Runs of a Pod that is to go, where the template says nothing: a Pod that holds none goes at once, so a long time costs
+nothing. Longer than ten minutes a node that is scaled away is not waited for anyway (the cluster autoscaler's default)."""
 NOBODY = 65532
 """The user of our images."""
+RUNTIMED_PORTS = frozenset({names.RUNTIMED_STATUS_PORT, names.RUNTIMED_METRICS_PORT, names.RUNTIMED_HEALTH_PORT})
 DEFAULT_REQUESTS = {"cpu": "250m", "memory": "256Mi"}
 DEFAULT_LIMITS = {"cpu": "2", "memory": "2Gi"}
 DEFAULT_SECURITY: Json = {
@@ -50,6 +54,8 @@ def pod_template(
     runtime: Runtime, *, labels: Mapping[str, str], service_account: str, runtimed_image: str, runtimed_memory_limit: str
 ) -> Json:
     """The Deployment's `spec.template`. Whatever the user wrote and we do not own passes through."""
+    _check_ports(runtime)
+    _check_quantities(runtime)
     template = copy.deepcopy(runtime.spec.template)
     written = template.get("metadata") or {}
     spec = template.get("spec") or {}
@@ -58,11 +64,13 @@ def pod_template(
     )
     spec["containers"] = [*_user_containers(runtime, spec.get("containers") or []), sidecar]
     if spec.get("initContainers"):
-        spec["initContainers"] = [_without_closed_mounts(container) for container in spec["initContainers"]]
+        spec["initContainers"] = _init_containers(spec["initContainers"])
     spec["volumes"] = _volumes(runtime, spec.get("volumes") or [])
     spec["serviceAccountName"] = service_account
+    spec.pop("serviceAccount", None)
     # The token is projected into runtimed's container alone: user code must not be able to write to its own Run.
-    spec.setdefault("automountServiceAccountToken", False)
+    _fill_in(spec, "automountServiceAccountToken", False)
+    _fill_in(spec, "terminationGracePeriodSeconds", GRACE_SECONDS)
     _own_shared_files(runtime, spec)
     return {
         "metadata": {
@@ -114,9 +122,9 @@ def _runtime_container(runtime: Runtime, container: Json) -> Json:
     others = [declared for declared in container.get("ports") or [] if not _is_server_port(declared, port=port)]
     container["ports"] = [*others, {"name": "grpc", "containerPort": port, "protocol": "TCP"}]
     socket = {"tcpSocket": {"port": port}}
-    container.setdefault("livenessProbe", {**socket, "initialDelaySeconds": 5, "periodSeconds": 10})
-    container.setdefault("readinessProbe", {**socket, "initialDelaySeconds": 1, "periodSeconds": 5})
-    container.setdefault("securityContext", copy.deepcopy(DEFAULT_SECURITY))
+    _fill_in(container, "livenessProbe", {**socket, "initialDelaySeconds": 5, "periodSeconds": 10})
+    _fill_in(container, "readinessProbe", {**socket, "initialDelaySeconds": 1, "periodSeconds": 5})
+    _fill_in(container, "securityContext", copy.deepcopy(DEFAULT_SECURITY))
     container["resources"] = _with_default_resources(container.get("resources") or {})
     mounts = [mount for mount in container.get("volumeMounts") or [] if mount.get("name") != WORKSPACE_VOLUME]
     mounts.append({"name": WORKSPACE_VOLUME, "mountPath": WORKSPACE_PATH})
@@ -175,9 +183,41 @@ def _own_shared_files(runtime: Runtime, spec: Json) -> None:
     """A volume of a filesystem store belongs to root at first; our images run as somebody else."""
     if artifact_claim(runtime) is None:
         return
-    security = spec.setdefault("securityContext", {})
-    if security.get("fsGroup") is None:
-        security |= {"fsGroup": NOBODY, "fsGroupChangePolicy": "OnRootMismatch"}
+    _fill_in(spec, "securityContext", {})
+    if spec["securityContext"].get("fsGroup") is None:
+        spec["securityContext"] |= {"fsGroup": NOBODY, "fsGroupChangePolicy": "OnRootMismatch"}
+
+
+def _init_containers(containers: list[Json]) -> list[Json]:
+    for index, container in enumerate(containers):
+        if container.get("name") == names.RUNTIMED_CONTAINER:
+            field = f"spec.template.spec.initContainers[{index}].name"
+            raise ValueError(f"{field}: {names.RUNTIMED_CONTAINER} is the name of our own container; choose another")
+    return [_without_closed_mounts(container) for container in containers]
+
+
+def _check_ports(runtime: Runtime) -> None:
+    """The containers of a Pod share their ports."""
+    if runtime.spec.port in RUNTIMED_PORTS:
+        raise ValueError(f"spec.port: {runtime.spec.port} is a port of runtimed's in the same Pod; choose another")
+
+
+def _check_quantities(runtime: Runtime) -> None:
+    """An API server refuses a wrong one too, but does not say which."""
+    for index, container in enumerate(runtime.spec.template["spec"]["containers"]):
+        resources = container.get("resources") or {}
+        for kind in ("requests", "limits"):
+            for name, quantity in (resources.get(kind) or {}).items():
+                try:
+                    parse_quantity(quantity)
+                except ValueError as error:
+                    raise ValueError(f"spec.template.spec.containers[{index}].resources.{kind}[{name}]: {error}") from error
+
+
+def _fill_in(owner: Json, key: str, value: Any) -> None:
+    """A null is as good as absent, to Kubernetes too."""
+    if owner.get(key) is None:
+        owner[key] = value
 
 
 def _without_closed_mounts(container: Json) -> Json:

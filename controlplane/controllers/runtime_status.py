@@ -40,19 +40,21 @@ class Progress:
     ready: int
     is_complete: bool
     stall: Stall | None
+    trouble: str = ""
+    """What one of the Pods waits for, if it does not pass by itself."""
 
 
-def progress_of(runtime: Runtime, deployment: Mapping[str, Any] | None, *, stall: Stall | None) -> Progress:
-    """What the Deployment says; `stall` where its objects could not even be written."""
+def progress_of(runtime: Runtime, deployment: Mapping[str, Any] | None, *, stall: Stall | None, trouble: str = "") -> Progress:
+    """What the Deployment says; `stall` where its objects could not even be written, `trouble` where a Pod does not get ready."""
     wanted = max(1, runtime.spec.replicas)
     if deployment is None:
-        return Progress(wanted, 0, is_complete=False, stall=stall)
+        return Progress(wanted, 0, is_complete=False, stall=stall, trouble=trouble)
     status = deployment.get("status") or {}
     ready = int(status.get("readyReplicas") or 0)
     is_current = (status.get("observedGeneration") or 0) >= (deployment["metadata"].get("generation") or 0)
     updated = int(status.get("updatedReplicas") or 0)
     is_complete = is_current and ready >= wanted and updated >= wanted and int(status.get("replicas") or 0) == wanted
-    return Progress(wanted, ready, is_complete=is_complete and stall is None, stall=stall or _stall_of(status))
+    return Progress(wanted, ready, is_complete=is_complete and stall is None, stall=stall or _stall_of(status), trouble=trouble)
 
 
 def desired_status(runtime: Runtime, progress: Progress, *, now: datetime) -> Json | None:
@@ -78,12 +80,13 @@ def desired_status(runtime: Runtime, progress: Progress, *, now: datetime) -> Js
 def _verdicts(progress: Progress) -> list[tuple[str, bool, str, str]]:
     """(type, whether, reason, message) of each condition."""
     count = f"{progress.ready} of {progress.wanted} Pods are ready"
+    if progress.is_complete and progress.stall is None:
+        return [(READY, True, "PodsReady", count), (RECONCILING, False, "PodsReady", ""), (STALLED, False, "PodsReady", "")]
+    counted = "; ".join(filter(None, (count, progress.trouble)))
     if progress.stall is not None:
         reason, message = progress.stall.reason, progress.stall.message
-        return [(READY, False, reason, count), (RECONCILING, False, reason, ""), (STALLED, True, reason, message)]
-    if progress.is_complete:
-        return [(READY, True, "PodsReady", count), (RECONCILING, False, "PodsReady", ""), (STALLED, False, "PodsReady", "")]
-    return [(READY, False, "PodsNotReady", count), (RECONCILING, True, "Progressing", count), (STALLED, False, "Progressing", "")]
+        return [(READY, False, reason, counted), (RECONCILING, False, reason, ""), (STALLED, True, reason, message)]
+    return [(READY, False, "PodsNotReady", counted), (RECONCILING, True, "Progressing", counted), (STALLED, False, "Progressing", "")]
 
 
 def _stall_of(deployment_status: Mapping[str, Any]) -> Stall | None:

@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 from k8s.api import names
+from k8s.api.quantities import parse_quantity
 from k8s.api.runtime import ArtifactStore, Runtime
 
 Json = dict[str, Any]
@@ -18,6 +19,7 @@ MEMORY_PATH = "/var/run/kruntimes/memory"
 """Their files, on a tmpfs: on a busy disk making one takes as long as a Run. That there was a boot before is noted on disk."""
 MEMORY_SIZE = "64Mi"
 """A Run has about 16 KiB there, with its outputs at their limit 80."""
+MEMORY_REQUEST = "128Mi"
 TOKEN_VOLUME = "runtimed-token"  # noqa: S105 - a volume's name
 TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a folder
 ARTIFACT_ROOT = "/var/lib/kruntimes/artifacts"
@@ -48,7 +50,7 @@ def runtimed_container(runtime: Runtime, *, image: str, workers: int | None, mem
             {"name": TOKEN_VOLUME, "mountPath": TOKEN_PATH, "readOnly": True},
         ],
         "securityContext": copy.deepcopy(security),
-        "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": memory_limit}},
+        "resources": {"requests": {"cpu": "100m", "memory": _memory_request(memory_limit)}, "limits": {"memory": memory_limit}},
     }
     if store is not None and store.filesystem is not None:
         container["volumeMounts"].append({"name": "artifact-store", "mountPath": ARTIFACT_ROOT})
@@ -101,6 +103,10 @@ def _flags(runtime: Runtime, *, workers: int | None) -> list[str]:
         f"--memory-dir={MEMORY_PATH}",
     ]
     return flags if workers is None else [*flags, f"--workers={workers}"]
+
+
+def _memory_request(limit: str) -> str:
+    return MEMORY_REQUEST if parse_quantity(MEMORY_REQUEST) <= parse_quantity(limit) else limit
 
 
 def _probe(path: str, *, initial_delay_seconds: int, period_seconds: int) -> Json:

@@ -28,6 +28,7 @@ class PodStatus(View, frozen=True, kw_only=True):
 
 class PodSpec(View, frozen=True, kw_only=True):
     node_name: str = ""
+    service_account_name: str = ""
     termination_grace_period_seconds: int | None = None
 
 

@@ -50,9 +50,10 @@ class RealApiServer:
 
     name = "real"
 
-    def __init__(self, *, folder: Path | None = None, is_audited: bool = False) -> None:
+    def __init__(self, *, folder: Path | None = None, is_audited: bool = False, audit_policy: str = _AUDIT_POLICY) -> None:
         """`is_audited`: every write, with what it stood on and what came of it, in `audit.jsonl` of the folder."""
         self._is_audited = is_audited
+        self._audit_policy = audit_policy
         self._is_own_folder = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="kruntimes-kube-"))
         self._etcd_port, self._peer_port, self._port = 0, 0, 0
@@ -180,7 +181,7 @@ class RealApiServer:
         if not self._is_audited:
             return []
         policy = self.folder / "audit-policy.yaml"
-        policy.write_text(_AUDIT_POLICY)
+        policy.write_text(self._audit_policy)
         # Each line is written before its request is answered, as the embedded server does it.
         return [f"--audit-policy-file={policy}", f"--audit-log-path={self.folder / 'audit.jsonl'}", "--audit-log-mode=blocking-strict"]
 

@@ -88,7 +88,9 @@ async def test_the_controllers_make_deployments_and_reap(server: RealApiServer, 
     (await controller.get("/api/v1/namespaces/{namespace}/secrets")).refused(403, "Forbidden")
 
 
-async def test_the_controllers_can_grant_what_runtimed_needs(server: RealApiServer, session: aiohttp.ClientSession, admin: Api) -> None:
+async def test_the_controllers_can_grant_what_runtimed_needs_and_take_it_back(
+    server: RealApiServer, session: aiohttp.ClientSession, admin: Api
+) -> None:
     """An API server lets nobody grant more than they have themselves."""
     controller = identity(server, session, "kruntimes-controller")
     rules = [
@@ -105,6 +107,7 @@ async def test_the_controllers_can_grant_what_runtimed_needs(server: RealApiServ
 
     more = role | {"metadata": {"name": "more"}, "rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]}
     (await controller.post(roles, more)).refused(403, "Forbidden")
+    (await controller.delete(roles, "kruntimes-runtimed")).ok()
 
 
 async def test_runtimed_runs_and_beats(server: RealApiServer, session: aiohttp.ClientSession, admin: Api) -> None:

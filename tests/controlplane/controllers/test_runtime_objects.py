@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import yaml
 
-from controlplane.controllers.runtime import Applied, needs_apply
 from controlplane.controllers.runtime_objects import InvalidRuntime, RuntimeSettings, desired_objects
 from k8s.api.runtime import Runtime
 from tests.controlplane.controllers.objects import make_runtime
@@ -45,6 +44,9 @@ FULL: dict[str, Any] = {
         },
     },
 }
+
+
+LIMITED = {"name": "runtime", "image": "x", "resources": {"limits": {"cpu": "much"}}}
 
 
 @pytest.mark.parametrize(("name", "spec"), [("minimal", {}), ("full", FULL)])
@@ -136,6 +138,14 @@ def test_a_long_service_account_name_gives_a_short_role_binding() -> None:
         (make_runtime("r" * 64), "metadata.name"),
         (make_runtime(capacity={"resources": {"gpu": "0.5"}}), "spec.capacity.resources[gpu]"),
         (make_runtime(capacity={"resources": {"a/b": 1, "a__b": 1}}), "spec.capacity.resources[a__b]"),
+        (make_runtime(port=9093), "spec.port"),
+        (make_runtime(template={"spec": {"containers": [LIMITED]}}), "spec.template.spec.containers[0].resources.limits[cpu]"),
+        (
+            make_runtime(template={"spec": {"containers": [{"name": "runtime"}], "initContainers": [{"name": "runtimed"}]}}),
+            "spec.template.spec.initContainers[0].name",
+        ),
+        (make_runtime(template={"spec": {"containers": [{"name": "runtime"}], "volumes": "none"}}), "spec.template"),
+        (make_runtime(template={"spec": {"containers": [{"name": "runtime", "ports": {"a": 1}}]}}), "spec.template"),
     ],
 )
 def test_what_cannot_be_brought_about_names_the_field(runtime: Runtime, field: str) -> None:
@@ -150,29 +160,57 @@ def test_the_runtime_itself_is_not_changed() -> None:
     assert desired_objects(runtime, SETTINGS) == first
 
 
-def test_what_the_api_server_fills_in_is_no_reason_to_write_again() -> None:
-    desired: dict[str, Any] = {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": "d", "labels": {"a": "b"}},
-        "spec": {"cpu": "1000m"},
-    }
-    live: dict[str, Any] = {
-        "metadata": {"name": "d", "uid": "u", "generation": 4, "labels": {"a": "b", "c": "d"}},
-        "spec": {"cpu": "1", "filled": "in"},
-    }
-    applied = Applied(digest="x", uid="u", generation=4)
-    assert not needs_apply(desired, digest="x", live=live, applied=applied)
-    assert needs_apply(desired, digest="y", live=live, applied=applied)
-    assert needs_apply(desired, digest="x", live=None, applied=applied)
-    assert needs_apply(desired, digest="x", live=live, applied=None)
-    assert needs_apply(desired, digest="x", live={**live, "metadata": {**live["metadata"], "generation": 5}}, applied=applied)
-    assert needs_apply(desired, digest="x", live={**live, "metadata": {**live["metadata"], "uid": "v"}}, applied=applied)
-    assert needs_apply(desired, digest="x", live={**live, "metadata": {**live["metadata"], "labels": {}}}, applied=applied)
+def network_policy(**settings: Any) -> dict[str, Any]:
+    spec: dict[str, Any] = desired_objects(make_runtime(), RuntimeSettings(**settings))[3]["spec"]
+    return {key: value for key, value in spec.items() if key != "podSelector"}
 
 
-def test_objects_without_a_generation_are_compared_by_what_is_ours() -> None:
-    desired: dict[str, Any] = {"apiVersion": "v1", "kind": "Role", "metadata": {"name": "r"}, "rules": [1]}
-    applied = Applied(digest="x", uid="u", generation=None)
-    assert not needs_apply(desired, digest="x", live={"metadata": {"name": "r", "uid": "u"}, "rules": [1]}, applied=applied)
-    assert needs_apply(desired, digest="x", live={"metadata": {"name": "r", "uid": "u"}, "rules": []}, applied=applied)
+def test_nobody_may_connect_to_a_runtime_pod_but_to_its_metrics_where_the_operator_says_so() -> None:
+    assert network_policy() == {"policyTypes": ["Ingress"], "ingress": []}
+    assert network_policy(has_metrics_ingress=True)["ingress"] == [{"ports": [{"port": 9090, "protocol": "TCP"}]}]
+
+
+def test_a_runtime_pod_may_connect_to_the_networks_that_the_operator_names_and_to_dns() -> None:
+    ports = [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]
+    assert network_policy(egress_cidrs=("10.0.0.0/8",)) == {
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [],
+        "egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}, {"ports": ports}],
+    }
+
+
+def template(**spec: Any) -> dict[str, Any]:
+    return {"spec": {"containers": [{"name": "runtime", "image": "x"}], **spec}}
+
+
+def test_a_template_that_wants_a_token_for_its_own_containers_keeps_it() -> None:
+    assert pod_spec(make_runtime(template=template(automountServiceAccountToken=True)))["automountServiceAccountToken"] is True
+
+
+def test_a_null_in_the_template_is_as_good_as_nothing() -> None:
+    """A null would have the API server fill in its own default: a token for user code, for one."""
+    spec = pod_spec(make_runtime(template=template(automountServiceAccountToken=None, terminationGracePeriodSeconds=None)))
+    assert (spec["automountServiceAccountToken"], spec["terminationGracePeriodSeconds"]) == (False, 600)
+
+
+def test_runs_of_a_pod_that_is_to_go_have_the_time_that_the_template_gives_them() -> None:
+    assert pod_spec(make_runtime(template=template(terminationGracePeriodSeconds=5)))["terminationGracePeriodSeconds"] == 5
+
+
+def test_the_older_name_of_the_service_account_field_counts_too() -> None:
+    objects = desired_objects(make_runtime(template=template(serviceAccount="worker")), SETTINGS)
+    spec = objects[-1]["spec"]["template"]["spec"]
+    assert (objects[0]["metadata"]["name"], spec["serviceAccountName"], "serviceAccount" in spec) == ("worker", "worker", False)
+
+
+def test_tmp_is_writable_under_the_read_only_root() -> None:
+    spec = pod_spec(make_runtime())
+    assert {"name": "tmp", "mountPath": "/tmp"} in container(make_runtime(), "runtime")["volumeMounts"]
+    assert {"name": "tmp", "emptyDir": {}} in spec["volumes"]
+
+
+def test_a_memory_limit_below_our_request_lowers_the_request() -> None:
+    runtimed = desired_objects(make_runtime(), RuntimeSettings(runtimed_memory_limit="64Mi"))[-1]["spec"]["template"]["spec"]["containers"][
+        -1
+    ]
+    assert runtimed["resources"] == {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "64Mi"}}

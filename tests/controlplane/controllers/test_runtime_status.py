@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 
 from controlplane.controllers.runtime_status import Progress, Stall, desired_status, progress_of
 from k8s.api.runtime import Runtime, RuntimeStatus
@@ -58,3 +59,32 @@ def test_an_unchanged_status_is_not_written_again() -> None:
     status = msgspec.convert(change, RuntimeStatus)
     again = msgspec.structs.replace(runtime, status=status)
     assert desired_status(again, progress, now=EPOCH) is None
+
+
+def kstatus(runtime: Runtime) -> str:
+    """What tools that know no Runtime make of one: kstatus' rules for custom resources, as its documentation gives them."""
+    conditions = {each.type: each.status for each in runtime.status.conditions}
+    if runtime.status.observed_generation != runtime.metadata.generation or conditions.get("Reconciling") == "True":
+        return "InProgress"
+    if conditions.get("Stalled") == "True":
+        return "Failed"
+    return "Current" if conditions.get("Ready") == "True" else "InProgress"
+
+
+@pytest.mark.parametrize(
+    ("found", "stall", "expected"),
+    [
+        (None, None, "InProgress"),
+        (deployment(ready=1), None, "InProgress"),
+        (deployment(ready=2, updated=1), None, "InProgress"),
+        (deployment(ready=2), None, "Current"),
+        (deployment(ready=2), Stall("InvalidTemplate", "no"), "Failed"),
+    ],
+)
+def test_tools_that_know_no_runtime_understand_its_status(found: dict[str, Any] | None, stall: Stall | None, expected: str) -> None:
+    runtime = make_runtime(replicas=2)
+    change = desired_status(runtime, progress_of(runtime, found, stall=stall), now=EPOCH)
+    told = msgspec.structs.replace(runtime, status=msgspec.convert(change, RuntimeStatus))
+    assert kstatus(told) == expected
+    changed = msgspec.structs.replace(told, metadata=msgspec.structs.replace(told.metadata, generation=4))
+    assert kstatus(changed) == "InProgress"
