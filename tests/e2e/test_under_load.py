@@ -1,0 +1,74 @@
+"""No Run is lost or started twice while the cluster changes under it."""
+
+from __future__ import annotations
+
+import json
+import secrets
+
+import pytest
+
+from tests.e2e.cluster import SYSTEM, Cluster
+from tests.e2e.load import assert_each_ran_once, run_during
+
+pytestmark = [pytest.mark.node, pytest.mark.slow, pytest.mark.timeout(300)]
+
+RUNS_A_SECOND = 8.0
+
+
+def test_a_rolling_update_of_the_runtime(cluster: Cluster) -> None:
+    def roll() -> None:
+        old = {pod["metadata"]["name"] for pod in cluster.pods("bash")}
+        template = {"metadata": {"annotations": {"e2e/rolled": secrets.token_hex(4)}}}
+        cluster.kubectl("patch", "runtime", "bash", "--type=merge", f"--patch={json.dumps({'spec': {'template': template}})}")
+        cluster.wait("delete", *(f"pod/{name}" for name in old), seconds=120)
+        cluster.wait_until_rolled_out("bash")
+
+    assert_each_ran_once(run_during(roll, namespace=cluster.namespace, runtime="bash", runs_a_second=RUNS_A_SECOND))
+
+
+def test_scaling_up_and_down(cluster: Cluster) -> None:
+    def scale() -> None:
+        for replicas in (3, 1, 2):
+            cluster.kubectl("patch", "runtime", "bash", "--type=merge", f'--patch={{"spec":{{"replicas":{replicas}}}}}')
+            cluster.wait(f"jsonpath={{.status.readyReplicas}}={replicas}", "deployment/runtime-bash", seconds=120)
+
+    assert_each_ran_once(run_during(scale, namespace=cluster.namespace, runtime="bash", runs_a_second=4.0))
+    cluster.wait_until_rolled_out("bash")
+
+
+def test_a_drained_node(cluster: Cluster) -> None:
+    """Cordoned and its Runtime Pods evicted, as `kubectl drain` does it; where it is the only one, Runs wait until it is back."""
+
+    def drain() -> None:
+        pods = cluster.pods("bash")
+        nodes = {pod["spec"]["nodeName"] for pod in pods}
+        try:
+            for node in nodes:
+                cluster.kubectl("cordon", node)
+                cluster.kubectl("drain", node, "--pod-selector=runtime=bash", "--delete-emptydir-data", "--timeout=90s")
+        finally:
+            for node in nodes:
+                cluster.kubectl("uncordon", node)
+        cluster.wait_until_rolled_out("bash")
+
+    assert_each_ran_once(run_during(drain, namespace=cluster.namespace, runtime="bash", runs_a_second=4.0))
+
+
+def test_the_deletion_of_the_leading_scheduler(cluster: Cluster) -> None:
+    def holder() -> str:
+        lease = cluster.get("lease", "kruntimes-scheduler.kruntimes.com", namespace=SYSTEM)
+        return str(lease["spec"]["holderIdentity"])
+
+    def leader_of(identity: str) -> str:
+        names: list[str] = [
+            pod["metadata"]["name"] for pod in cluster.get("pods", "--selector=app=kruntimes-scheduler", namespace=SYSTEM)["items"]
+        ]
+        return next(name for name in names if name in identity)
+
+    def depose() -> None:
+        before = holder()
+        cluster.kubectl("delete", "pod", leader_of(before), namespace=SYSTEM)
+        cluster.kubectl("rollout", "status", "deployment/kruntimes-scheduler", "--timeout=60s", namespace=SYSTEM)
+        assert holder() != before
+
+    assert_each_ran_once(run_during(depose, namespace=cluster.namespace, runtime="bash", runs_a_second=4.0))
