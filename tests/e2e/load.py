@@ -16,9 +16,9 @@ END_SECONDS = 60.0
 SETTLE_SECONDS = 1.0
 
 
-def run_during(action: Callable[[], None], *, namespace: str, runtime: str, runs_a_second: float) -> list[Run]:
-    """Creates Runs of 0.3 s from a second before `action` until a second after it; returns them as they ended."""
-    return asyncio.run(_run_during(action, namespace=namespace, runtime=runtime, rate=runs_a_second))
+def run_during(action: Callable[[], None], *, namespace: str, runtime: str, runs_a_second: float, run_seconds: float = 0.3) -> list[Run]:
+    """Creates Runs of `run_seconds` from a second before `action` until a second after it; returns them as they ended."""
+    return asyncio.run(_run_during(action, namespace=namespace, runtime=runtime, rate=runs_a_second, run_seconds=run_seconds))
 
 
 def assert_each_ran_once(runs: list[Run]) -> None:
@@ -27,10 +27,10 @@ def assert_each_ran_once(runs: list[Run]) -> None:
     assert set(ends) == {("Succeeded", 1, "execution completed")}, ends
 
 
-async def _run_during(action: Callable[[], None], *, namespace: str, runtime: str, rate: float) -> list[Run]:
+async def _run_during(action: Callable[[], None], *, namespace: str, runtime: str, rate: float, run_seconds: float) -> list[Run]:
     credentials = await load_credentials(kubeconfig=os.environ["KUBECONFIG"])
     async with await ApiClient.connect(credentials, user_agent="e2e load") as client:
-        load = _Load(client, namespace=namespace, runtime=runtime)
+        load = _Load(client, namespace=namespace, runtime=runtime, run_seconds=run_seconds)
         watching = asyncio.create_task(load.watch())
         creating = asyncio.create_task(load.create(rate=rate))
         try:
@@ -47,9 +47,9 @@ async def _run_during(action: Callable[[], None], *, namespace: str, runtime: st
 
 
 class _Load:
-    def __init__(self, client: ApiClient, *, namespace: str, runtime: str) -> None:
+    def __init__(self, client: ApiClient, *, namespace: str, runtime: str, run_seconds: float) -> None:
         self._client, self._namespace, self._label = client, namespace, secrets.token_hex(4)
-        self._spec = {"runtime": runtime, "mode": {"task": {}}, "source": {"inline": "sleep 0.3"}}
+        self._spec = {"runtime": runtime, "mode": {"task": {}}, "source": {"inline": f"sleep {run_seconds}"}}
         self.ends: dict[str, asyncio.Future[Run]] = {}
         self.is_over = asyncio.Event()
 

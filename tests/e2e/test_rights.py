@@ -33,7 +33,7 @@ def may(cluster: Cluster, account: str, verb: str, resource: str, *, name: str =
     answer = cluster.try_kubectl(
         "auth", "can-i", verb, f"{plural}/{name}" if name else plural, f"--subresource={subresource}", f"--as={user}", namespace=namespace
     )
-    assert not answer.stderr, answer.stderr
+    assert answer.stdout.strip() in ("yes", "no"), answer.stderr
     return answer.stdout.strip() == "yes"
 
 

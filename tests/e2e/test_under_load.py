@@ -4,26 +4,44 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 
 import pytest
 
 from tests.e2e.cluster import SYSTEM, Cluster
 from tests.e2e.load import assert_each_ran_once, run_during
 
-pytestmark = [pytest.mark.node, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.node, pytest.mark.slow, pytest.mark.timeout(400)]
 
 RUNS_A_SECOND = 8.0
 
 
-def test_a_rolling_update_of_the_runtime(cluster: Cluster) -> None:
-    def roll() -> None:
-        old = {pod["metadata"]["name"] for pod in cluster.pods("bash")}
-        template = {"metadata": {"annotations": {"e2e/rolled": secrets.token_hex(4)}}}
-        cluster.kubectl("patch", "runtime", "bash", "--type=merge", f"--patch={json.dumps({'spec': {'template': template}})}")
-        cluster.wait("delete", *(f"pod/{name}" for name in old), seconds=120)
-        cluster.wait_until_rolled_out("bash")
+def roll(cluster: Cluster, runtime: str) -> None:
+    """Every Pod of it is replaced by one of another template."""
+    old = {pod["metadata"]["name"] for pod in cluster.pods(runtime)}
+    template = {"metadata": {"annotations": {"e2e/rolled": secrets.token_hex(4)}}}
+    cluster.kubectl("patch", "runtime", runtime, "--type=merge", f"--patch={json.dumps({'spec': {'template': template}})}")
+    cluster.wait("delete", *(f"pod/{name}" for name in old), seconds=120)
+    cluster.wait_until_rolled_out(runtime)
 
-    assert_each_ran_once(run_during(roll, namespace=cluster.namespace, runtime="bash", runs_a_second=RUNS_A_SECOND))
+
+def test_a_rolling_update_of_the_runtime(cluster: Cluster) -> None:
+    runs = run_during(lambda: roll(cluster, "bash"), namespace=cluster.namespace, runtime="bash", runs_a_second=RUNS_A_SECOND)
+    assert_each_ran_once(runs)
+
+
+def test_two_minutes_of_rolling_updates_at_thirty_runs_a_second(cluster: Cluster) -> None:
+    cluster.apply_runtime("wide", kind="bash", replicas=2, capacity={"resources": {"runs": "16"}})
+
+    def roll_again_and_again() -> None:
+        end = time.monotonic() + 120
+        while time.monotonic() < end:
+            roll(cluster, "wide")
+
+    runs = run_during(roll_again_and_again, namespace=cluster.namespace, runtime="wide", runs_a_second=30.0, run_seconds=0.5)
+    cluster.kubectl("delete", "runtime", "wide")
+    assert len(runs) >= 3600
+    assert_each_ran_once(runs)
 
 
 def test_scaling_up_and_down(cluster: Cluster) -> None:
