@@ -6,6 +6,7 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-mutants test-fault fuzz soak test-kube kube-binaries bench bench-gate bench-gate-baseline bench-gate-proof
+.PHONY: helm node-up images install e2e node-shell node-down test-node
 .PHONY: lint layers type fmt proto proto-check constraints all clean
 
 help: ## What there is to make
@@ -25,7 +26,7 @@ demo: $(INSTALLED) ## Local mode, 120 Runs over the texts in examples/, one resu
 	@$(BIN)/python examples/demo.py
 
 test: $(INSTALLED) ## Unit, contract and whole-system tests; needs nothing but Python
-	$(BIN)/python -m pytest -m "not kube and not fault and not mutation"
+	$(BIN)/python -m pytest -m "not kube and not fault and not mutation and not node"
 
 REPEAT ?= 1
 test-mutants: $(INSTALLED) ## Each rule of the ownership protocol taken out of the code in turn: the test named for it must fail
@@ -45,8 +46,42 @@ soak: $(INSTALLED) ## Mixed Runs and a random fault every few seconds, a verdict
 kube-binaries: ## Build etcd, kube-apiserver and kubectl once (cached outside the repo), or take KUBEBUILDER_ASSETS
 	@tests/cluster/build-binaries.sh
 
-test-kube: $(INSTALLED) kube-binaries ## The same contract suite and more, against a real kube-apiserver with etcd
+helm: ## Build helm once (cached outside the repo)
+	@tests/cluster/build-binaries.sh --helm
+
+test-kube: $(INSTALLED) kube-binaries helm ## The same contract suite and more, against a real kube-apiserver with etcd
 	$(BIN)/python -m pytest -m kube
+
+NODE := tests/node
+node-up: ## A whole Kubernetes of one node in a network namespace of its own (root; docs/install.md); prints its kubeconfig
+	@$(NODE)/up.sh
+
+images: ## Build the images from k8s/images/Dockerfile and load them into the node if it is up; prints their tag
+	@$(NODE)/packages.sh
+	@$(NODE)/images.sh
+
+WITH ?= kustomize
+install: node-up ## Put the platform onto the node, with the images of this tree; WITH=helm by the chart
+	@$(NODE)/install.sh $(WITH)
+
+# A KUBECONFIG of the environment is somebody's cluster, and not meant: only one that is given to make counts.
+ifeq ($(origin KUBECONFIG),command line)
+E2E = KUBECONFIG=$(KUBECONFIG)
+else
+E2E = eval "$$($(NODE)/access.sh)" &&
+endif
+e2e: $(INSTALLED) ## The suite of real Pods, on the node or on your cluster: KUBECONFIG=path E2E_TAG=tag E2E_REGISTRY=host/; PYTEST="-k drained"
+	@$(E2E) $(BIN)/python -m pytest tests/e2e -m node -o faulthandler_timeout=400 $(PYTEST)
+
+node-shell: ## A shell with kubectl and krt on the node
+	@eval "$$($(NODE)/access.sh)" && PATH=$(abspath $(BIN)):$$PATH exec $${SHELL:-sh}
+
+node-down: ## End the node, and forget it with PURGE=1
+	@$(NODE)/down.sh $(if $(PURGE),--purge)
+
+test-node: $(INSTALLED) ## Node up, images, install by the chart, e2e, and everything down again; after a failure its logs stay
+	@$(NODE)/down.sh --purge; $(NODE)/up.sh && $(NODE)/install.sh helm && $(MAKE) --no-print-directory e2e; status=$$?; \
+	  if [ $$status = 0 ]; then $(NODE)/down.sh --purge; else $(NODE)/down.sh; fi; exit $$status
 
 bench: $(INSTALLED) ## Latency, throughput, writes and CPU on both API servers beside the floor probe; BENCH="--help" for options
 	$(BIN)/python -m bench $(BENCH)

@@ -63,11 +63,15 @@ class StateDir:
         self.was_left_by_another_boot = False
 
     def open(self) -> None:
-        """Makes it, mode 0700. Raises StateDirError."""
+        """Makes it, mode 0700 where it is ours: a volume of the Pod belongs to root, and is mounted into our container alone.
+
+        Raises StateDirError.
+        """
         for flag, folder in (("--state-dir", self.path), ("--memory-dir", self.files)):
             try:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                folder.chmod(0o700)
+                if folder.stat().st_uid == os.geteuid():
+                    folder.chmod(0o700)
                 for leftover in folder.glob("*.tmp"):
                     leftover.unlink()
             except OSError as error:

@@ -15,11 +15,14 @@ class BinariesMissing(RuntimeError):
 
 
 @cache
-def binaries_folder() -> Path:
-    """The folder with the three programs, $KUBEBUILDER_ASSETS or the cache. Raises BinariesMissing."""
-    found = subprocess.run([_SCRIPT, "--find"], capture_output=True, text=True, check=False)
+def binaries_folder(*flags: str) -> Path:
+    """The folder with etcd, kube-apiserver and kubectl: $KUBEBUILDER_ASSETS or the cache. Others by the script's `flags`.
+
+    Raises BinariesMissing.
+    """
+    found = subprocess.run([_SCRIPT, *flags, "--find"], capture_output=True, text=True, check=False)
     if found.returncode != 0:
-        raise BinariesMissing(f"{found.stderr.strip()} (tests/cluster/build-binaries.sh builds them)")
+        raise BinariesMissing(f"{found.stderr.strip()} (tests/cluster/build-binaries.sh {' '.join(flags)} builds them)")
     return Path(found.stdout.strip())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,10 +13,10 @@ from tests.cluster.real import RealApiServer
 from tests.cluster.server import ApiServer
 
 
-def need_binaries() -> None:
-    """Skips without the real programs, but fails in CI: a skipped suite would look green."""
+def need_binaries(*flags: str) -> Path:
+    """Their folder. Skips without the real programs, but fails in CI: a skipped suite would look green."""
     try:
-        binaries_folder()
+        return binaries_folder(*flags)
     except BinariesMissing as error:
         if binaries_are_required():
             pytest.fail(str(error))

@@ -27,7 +27,8 @@ from tests.cluster.processes import Child, ServerFailed, free_ports
 START_SECONDS = 60.0
 """It takes about four; a machine that is busy with other tests takes longer."""
 CRDS = Path(__file__).parents[2] / "k8s" / "crds"
-_RBAC = Path(__file__).with_name("rbac.yaml")
+_RIGHTS = [*sorted((CRDS.parent / "deploy" / "base").glob("*-roles.yaml")), Path(__file__).with_name("rbac.yaml")]
+"""As they are installed, and who has them here."""
 _AUDIT_POLICY = """apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived, ResponseStarted]
@@ -42,6 +43,8 @@ _PATHS = {
     "CustomResourceDefinition": "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
     "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
     "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+    "Role": "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles",
+    "RoleBinding": "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings",
 }
 
 
@@ -94,7 +97,7 @@ class RealApiServer:
                 self._prepare()
             self._start_etcd()
             self._start_apiserver()
-            self._install(_RBAC, *sorted(CRDS.glob("*.yaml")))
+            self._install(*_RIGHTS, *sorted(CRDS.glob("*.yaml")))
         except BaseException:
             self.stop()
             raise

@@ -43,6 +43,19 @@ def test_it_is_readable_by_nobody_else(tmp_path: Path) -> None:
     assert modes == [0o700, 0o600]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_volume_that_belongs_to_somebody_else_is_used_as_it_is(tmp_path: Path) -> None:
+    """As the kubelet makes an emptyDir: root's, and writable for all. Whoever is not root may not change its mode."""
+    volume = tmp_path / "state"
+    volume.mkdir()
+    volume.chmod(0o777)
+    os.chown(volume, 65534, 65534)
+    state = open_dir(volume)
+    state.make_marker(marker())
+    assert stat.S_IMODE(volume.stat().st_mode) == 0o777
+    assert open_dir(volume).load()[UID].markers == [marker()]
+
+
 def test_a_marker_is_made_once_and_the_first_stays(tmp_path: Path) -> None:
     state = open_dir(tmp_path)
     state.make_marker(marker())
