@@ -11,7 +11,7 @@ import yaml
 
 import controlplane.controllers
 import controlplane.scheduler
-from controlplane.controllers.runtime_objects import ROLE_RULES
+from controlplane.controllers.runtime_access import ROLE_RULES
 from tests.cluster.fixtures import real_server as real_server
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.real import RealApiServer
@@ -91,14 +91,17 @@ def test_a_release_of_another_name_has_names_of_its_own() -> None:
 
 
 def test_what_runtimes_may_is_a_value_of_the_chart() -> None:
-    values = ("--set=runtimed.memoryLimit=1Gi", "--set=runtimes.metricsIngress=true", "--set=runtimes.egressCidrs={10.0.0.0/8,192.168.1.1/32}")
+    values = (
+        "--set=runtimed.memoryLimit=1Gi",
+        "--set=runtimes.metricsIngress=true",
+        "--set=runtimes.egressCidrs={10.0.0.0/8,192.168.1.1/32}",
+    )
     plain, changed = (flags_of(by_kind(charted("kruntimes", *flags), "Deployment")["kruntimes-controller"]) for flags in ((), values))
     names = ("runtimed_memory_limit", "runtime_metrics_ingress", "runtime_egress_cidrs")
     assert [str(plain[name]) for name in names[:2]] == ["256Mi", "False"]
     assert not plain[names[2]]
     assert [str(changed[name]) for name in names[:2]] == ["1Gi", "True"]
     assert len(changed[names[2]]) == 2
-
 
 
 def test_images_may_come_from_a_registry_and_keep_a_tag_of_their_own() -> None:
