@@ -96,7 +96,8 @@ def test_what_runtimes_may_is_a_value_of_the_chart() -> None:
         "--set=runtimes.metricsIngress=true",
         "--set=runtimes.egressCidrs={10.0.0.0/8,192.168.1.1/32}",
     )
-    plain, changed = (flags_of(by_kind(charted("kruntimes", *flags), "Deployment")["kruntimes-controller"]) for flags in ((), values))
+    both = (charted("kruntimes"), charted("kruntimes", *values))
+    plain, changed = (flags_of(by_kind(objects, "Deployment")["kruntimes-controller"]) for objects in both)
     names = ("runtimed_memory_limit", "runtime_metrics_ingress", "runtime_egress_cidrs")
     assert [str(plain[name]) for name in names[:2]] == ["256Mi", "False"]
     assert not plain[names[2]]
