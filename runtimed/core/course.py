@@ -42,6 +42,7 @@ STARTS_WORTH: Final = 4
 """Where a process takes long to start it takes long to end, for want of CPU: then it is held back for so many times its start."""
 MAX_RUNNING_HOLD_SECONDS: Final = 0.5
 """Whoever looks at a Run that lasts shall see it run, on the busiest machine."""
+_REFUSED_OUTPUTS: Final = (Reason.OUTPUTS_INVALID, Reason.OUTPUTS_TOO_LARGE)
 DELETED_MESSAGE: Final = "cancelled because the Run is being deleted"
 
 
@@ -245,12 +246,25 @@ def _deliver(step: Step, outcome: Outcome) -> None:
         return
     is_over = state.is_over(outcome.attempt)
     if is_over:
-        writing.tell(step, outcome)
+        if _knows_outputs(step, outcome):
+            writing.tell(step, outcome)
     elif is_over is False:
         execution = state.executions[outcome.attempt]
         if not execution.cancel_sent:
             execution.cancel_sent = True
             step.decide(SendCancel(outcome.attempt))
+
+
+def _knows_outputs(step: Step, outcome: Outcome) -> bool:
+    """True once it is known what a failed attempt left as outputs: they are kept too, where its end was seen."""
+    progress = step.state.progress
+    assert progress is not None
+    if outcome.is_success or outcome.attempt not in step.state.executions or outcome.reason in _REFUSED_OUTPUTS:
+        return True
+    if progress.outputs is None and not progress.is_reading_outputs:
+        progress.is_reading_outputs = True
+        step.decide(ReadOutputs(outcome.attempt))
+    return progress.outputs is not None
 
 
 # -- starting and executing -------------------------------------------------------------------------------------------

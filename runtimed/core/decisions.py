@@ -82,7 +82,7 @@ class SendForget:
 
 @dataclass(frozen=True, slots=True)
 class ReadOutputs:
-    """Answered by OutputsRead or OutputsRefused."""
+    """Of an attempt that has ended, well or badly. Answered by OutputsRead or OutputsRefused."""
 
     attempt: int
 

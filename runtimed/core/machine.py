@@ -11,7 +11,7 @@ from typing import Any
 
 from k8s.api.phases import Reason
 from runtimed.core import course, events, verdicts, writing
-from runtimed.core.decisions import Decision
+from runtimed.core.decisions import Decision, Note
 from runtimed.core.facts import Instant, Marker, Outcome, Timer, Workspace
 from runtimed.core.state import Execution, RunState
 from runtimed.core.step import Step
@@ -208,7 +208,12 @@ def _on_outputs_read(step: Step, event: events.OutputsRead) -> None:
 
 
 def _on_outputs_refused(step: Step, event: events.OutputsRefused) -> None:
-    _fail(step, event.attempt, reason=event.reason, message=event.message)
+    progress = step.state.progress
+    if progress is None or progress.number != event.attempt or event.attempt not in step.state.outcomes:
+        _fail(step, event.attempt, reason=event.reason, message=event.message)
+        return
+    progress.outputs = {}
+    step.decide(Note("outputs of a failed attempt are left out", event.attempt, event.message))
 
 
 def _on_timer_fired(step: Step, event: events.TimerFired) -> None:
