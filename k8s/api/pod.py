@@ -23,11 +23,13 @@ class PodCondition(View, frozen=True, kw_only=True):
 class PodStatus(View, frozen=True, kw_only=True):
     phase: str = ""
     pod_ip: str = field(default="", name="podIP")
+    host_ip: str = field(default="", name="hostIP")
     conditions: list[PodCondition] = field(default_factory=list)
 
 
 class PodSpec(View, frozen=True, kw_only=True):
     node_name: str = ""
+    service_account_name: str = ""
     termination_grace_period_seconds: int | None = None
 
 

@@ -29,6 +29,7 @@ from runtimed.core.decisions import (
     SendCancel,
     SendExecute,
     SendForget,
+    StopPreparing,
     StopTimer,
     WriteRecord,
 )
@@ -48,9 +49,13 @@ DELETED_MESSAGE: Final = "cancelled because the Run is being deleted"
 
 def pursue(step: Step) -> None:
     """The one entry: what is wanted, what is in its way, what comes next."""
+    if step.state.is_synced and not step.state.is_retired:
+        _go_on(step)
+        _stop_preparing_in_vain(step)
+
+
+def _go_on(step: Step) -> None:
     state = step.state
-    if not state.is_synced or state.is_retired:
-        return
     wanted = state.wanted
     if (state.progress.number if state.progress else None) != wanted:
         _turn_to(step, wanted)
@@ -301,9 +306,21 @@ def _prepare(step: Step, progress: Progress, run: Run) -> bool:
     if progress.is_prepared or state.is_preparing or state.is_cleaning:
         return progress.is_prepared
     is_reused = state.workspace is not None and (state.workspace.attempt == progress.number or run.phase == phases.RUNNING)
-    state.is_preparing = state.has_workspace = True
+    if not is_reused:
+        state.workspace = None
+    state.preparing, state.is_preparing_stopped, state.has_workspace = progress.number, False, True
     step.decide(PrepareWorkspace(progress.number, run, is_reused=is_reused))
     return False
+
+
+def _stop_preparing_in_vain(step: Step) -> None:
+    """A clone that takes long ends with the wish for it: cancelled, deleted, taken away, handed back."""
+    state, progress = step.state, step.state.progress
+    if state.preparing is None or state.is_preparing_stopped:
+        return
+    if progress is None or progress.number != state.preparing or progress.number in state.outcomes:
+        state.is_preparing_stopped = True
+        step.decide(StopPreparing())
 
 
 def _execute(step: Step, progress: Progress) -> None:

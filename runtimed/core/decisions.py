@@ -30,6 +30,11 @@ class PrepareWorkspace:
 
 
 @dataclass(frozen=True, slots=True)
+class StopPreparing:
+    """It is in vain. Answered as the preparation itself is, soon."""
+
+
+@dataclass(frozen=True, slots=True)
 class CleanWorkspace:
     """Answered by WorkspaceCleaned, also when it could not be removed."""
 
@@ -152,6 +157,7 @@ Decision = (
     AskSlot
     | ReturnSlot
     | PrepareWorkspace
+    | StopPreparing
     | CleanWorkspace
     | MakeMarker
     | DropMarker

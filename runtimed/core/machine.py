@@ -99,7 +99,7 @@ def _on_grace_over(step: Step, event: events.GraceOver) -> None:
 
 
 def _on_workspace_prepared(step: Step, event: events.WorkspacePrepared) -> None:
-    step.state.is_preparing = False
+    step.state.preparing = None
     step.state.workspace = event.workspace
     progress = step.state.progress
     if progress is not None and progress.number == event.workspace.attempt:
@@ -120,7 +120,7 @@ def _check_timeout(step: Step) -> None:
 
 
 def _on_workspace_failed(step: Step, event: events.WorkspaceFailed) -> None:
-    step.state.is_preparing = False
+    step.state.preparing = None
     _fail(step, event.attempt, reason=Reason.PREPARE_SOURCE, message=event.message)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from k8s.api.run import Run
 from runtimed.core.facts import Workspace
-from runtimed.hooks.env import build_env
+from runtimed.hooks.env import NOTHING_RESOLVED, Resolved, build_env
 from runtimed.hooks.source import SourcePlan, SourceRefused, plan_source
 
 OUTPUTS_NAME = "outputs"
@@ -31,13 +31,13 @@ class Workspaces:
         self._has_narrow_umask = bool(_umask() & 0o755)
         """Only then a folder that is made 0755 must be told so again."""
 
-    def prepare(self, run: Run, *, attempt: int, is_reused: bool) -> Workspace:
+    def prepare(self, run: Run, *, attempt: int, is_reused: bool, resolved: Resolved = NOTHING_RESOLVED) -> Workspace:
         """Ready for `attempt`. Raises SourceRefused: what is in the way, and what to do."""
         try:
             plan = plan_source(run)
             folder = self._path(run.uid)
             outputs_file = f"{folder}/{OUTPUTS_NAME}"
-            build_env(run, outputs_file=outputs_file)  # refused now rather than after the marker
+            build_env(run, outputs_file=outputs_file, resolved=resolved)  # refused now rather than after the marker
             if is_reused and os.path.isdir(folder):
                 _remove(outputs_file)
             else:

@@ -24,6 +24,7 @@ from k8s.manager import Lifecycle, ManagerSettings, StatusServer, make_registry
 from runtimed.core.facts import Instant
 from runtimed.hooks.heartbeat import Heartbeat
 from runtimed.hooks.metrics import Metrics
+from runtimed.hooks.references import References
 from runtimed.hooks.state_dir import Remains, StateDir, read_node_boot_id
 from runtimed.hooks.status_proxy import serve_status
 from runtimed.hooks.stdout import LineWriter
@@ -32,6 +33,7 @@ from runtimed.settings import PodIdentity, RuntimedSettings
 from runtimed.shell.actor import Services
 from runtimed.shell.actors import Actors
 from runtimed.shell.own_pod import read_if_deleted, read_own_pod
+from runtimed.shell.preparing import Preparing
 from runtimed.shell.session import CHANNEL_OPTIONS, Session
 from runtimed.shell.slots import Slots
 from runtimed.shell.writes import StatusWriter
@@ -106,11 +108,14 @@ class Daemon:
         self, client: ApiClient, *, pod: PodIdentity, state_dir: StateDir, session: Session, recorder: EventRecorder
     ) -> Services:
         metrics = Metrics(self._registry, runtime=self._settings.runtime_name)
+        workspaces = Workspaces(self._settings.workspace)
+        references = References(client, pod=pod, offers=self._settings.offers)
         return Services(
             pod=pod,
             clock=read_clock,
             state_dir=state_dir,
-            workspaces=Workspaces(self._settings.workspace),
+            workspaces=workspaces,
+            preparing=Preparing(workspaces, state_dir=state_dir, references=references),
             slots=Slots(self._settings.workers, on_change=metrics.set_active),
             writer=StatusWriter(client, cache=self._cache, pod_uid=pod.uid, now=lambda: datetime.now(UTC)),
             session=session,

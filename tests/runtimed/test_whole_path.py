@@ -138,7 +138,7 @@ async def test_deleting_a_run_kills_its_processes_and_removes_its_files(shared: 
         (
             {"env": [{"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]},
             "PrepareSource",
-            "spec.env[0].valueFrom: the variable 'TOKEN' asks for secretKeyRef",
+            "prepare source: spec.env[0].valueFrom.secretKeyRef: the Runtime does not offer the Secret 's' to its Runs",
         ),
         ({"source": {"inline": "true"}, "timeout": "soon"}, "PrepareSource", "spec.timeout: 'soon' is not a duration"),
         ({"source": {"inline": "echo nonsense >> $KRUNTIME_OUTPUTS"}}, "OutputsInvalid", "line 1"),

@@ -166,7 +166,6 @@ def test_ours_wins_and_of_equal_names_the_last() -> None:
 @pytest.mark.parametrize(
     ("variable", "text"),
     [
-        ({"name": "T", "valueFrom": {"fieldRef": {"fieldPath": "x"}}}, r"spec\.env\[1\]\.valueFrom.*'T' asks for fieldRef"),
         ({"name": "A=B", "value": "x"}, r"spec\.env\[1\]"),
         ({"name": "A", "value": "secret\0"}, r"spec\.env\[1\]"),
     ],
