@@ -61,6 +61,7 @@ def _names(text: str) -> frozenset[str]:
 @click.option("--memory-dir", type=click.Path(path_type=Path), help="A tmpfs of this container alone for the files of --state-dir.")
 @click.option("--env-secrets", metavar="NAME,…", default="", help="Secrets that the env of Runs may refer to.")
 @click.option("--env-config-maps", metavar="NAME,…", default="", help="ConfigMaps that the env of Runs may refer to.")
+@click.option("--git-credentials-secret", metavar="NAME", default="", help="The Secret with which repositories are fetched.")
 @manager_options(metrics=":9090", health=":9094", has_leader_election=False)
 @_artifact_options
 def main(**parameters: Any) -> None:
@@ -75,7 +76,11 @@ def main(**parameters: Any) -> None:
         workspace=parameters["workspace"].absolute(),
         state_dir=parameters["state_dir"].absolute(),
         memory_dir=parameters["memory_dir"].absolute() if parameters["memory_dir"] else None,
-        offers=Offers(env_secrets=_names(parameters["env_secrets"]), env_config_maps=_names(parameters["env_config_maps"])),
+        offers=Offers(
+            env_secrets=_names(parameters["env_secrets"]),
+            env_config_maps=_names(parameters["env_config_maps"]),
+            git_credentials_secret=parameters["git_credentials_secret"],
+        ),
     )
 
     async def live(lifecycle: Lifecycle) -> None:

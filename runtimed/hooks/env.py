@@ -8,7 +8,7 @@ from typing import Final
 
 from k8s.api import names
 from k8s.api.run import Run
-from runtimed.hooks.source import SourceRefused
+from runtimed.hooks.refusals import SourceRefused
 
 Resolved = Mapping[int, str | None]
 """By the variable's index in spec.env: its value from elsewhere; None for one that is optional and not there."""

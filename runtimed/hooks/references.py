@@ -6,7 +6,6 @@ lets us read it. Values stay in memory, from here to the Execute frame; no messa
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import re
@@ -17,13 +16,12 @@ from typing import Any, Final
 from k8s.api.names import ENV_CONFIG_MAPS_ANNOTATION, ENV_SECRETS_ANNOTATION
 from k8s.api.pod import Pod
 from k8s.api.run import EnvVar, Run
-from k8s.client import CONFIG_MAPS, PODS, SECRETS, ApiClient, ApiError, Backoff, Forbidden, NotFound, Resource
+from k8s.client import CONFIG_MAPS, PODS, SECRETS, Resource
 from runtimed.hooks.env import Resolved
-from runtimed.hooks.source import SourceRefused
+from runtimed.hooks.objects import Objects
+from runtimed.hooks.refusals import SourceRefused
 from runtimed.settings import Offers, PodIdentity
 
-READ_SECONDS: Final = 10.0
-"""An API server that is away for longer fails the attempt, which a retry policy may try again."""
 _KEYED: Final = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
 
 
@@ -60,10 +58,10 @@ _POD_FIELDS: Final[Mapping[str, Callable[[Pod], str]]] = {
 
 
 class References:
-    """Of one Pod. Nothing is kept between Runs: a Secret that was changed is read as it is now."""
+    """Of one Pod."""
 
-    def __init__(self, client: ApiClient, *, pod: PodIdentity, offers: Offers, read_seconds: float = READ_SECONDS) -> None:
-        self._client, self._pod, self._offers, self._read_seconds = client, pod, offers, read_seconds
+    def __init__(self, objects: Objects, *, pod: PodIdentity, offers: Offers) -> None:
+        self._objects, self._pod, self._offers = objects, pod, offers
 
     async def resolve(self, run: Run) -> Resolved:
         """The value of each variable that has one from elsewhere. Raises SourceRefused: field, object and remedy."""
@@ -94,7 +92,7 @@ class References:
         if path not in _POD_FIELDS:
             known = ", ".join([*_RUN_FIELDS, "metadata.labels['KEY']", "metadata.annotations['KEY']", *_POD_FIELDS])
             raise SourceRefused(f"{field}.fieldPath: {path[:64]!r} is no field that a Run can ask for; there are {known}")
-        pod = await self._ask(PODS, self._pod.name, field=field)
+        pod = await self._objects.read(PODS, self._pod.name, field=field)
         if pod is None:
             raise SourceRefused(f"{field}: the Pod {self._pod.name} is gone")
         return _POD_FIELDS[path](pod)
@@ -110,7 +108,8 @@ class References:
             )
         place = (kind.resource.plural, name)
         if place not in known:
-            known[place] = await self._ask(kind.resource, name, field=field)
+            found: dict[str, Any] | None = await self._objects.read(kind.resource, name, field=field)
+            known[place] = found
         data = known[place]
         if data is None or key not in (data.get("data") or {}):
             if reference.get("optional") is True:
@@ -121,20 +120,3 @@ class References:
             return kind.text_of(data["data"][key])
         except (ValueError, TypeError, binascii.Error) as error:
             raise SourceRefused(f"{field}: key {key[:253]!r} of the {what} is not UTF-8 text; a variable is text") from error
-
-    async def _ask(self, resource: Resource[Any], name: str, *, field: str) -> Any:
-        """None if there is none. Whatever can pass by itself is tried again, for a while."""
-        backoff = Backoff()
-        deadline = asyncio.get_running_loop().time() + self._read_seconds
-        while True:
-            try:
-                return await self._client.get(resource, name, namespace=self._pod.namespace)
-            except NotFound:
-                return None
-            except Forbidden as error:
-                remedy = "the admin of the namespace grants it with: krt runtime grant RUNTIME | kubectl apply -f -"
-                raise SourceRefused(f"{field}: runtimed may not read the {resource.kind} {name[:253]!r}; {remedy}") from error
-            except ApiError as error:
-                if not error.retryable or asyncio.get_running_loop().time() >= deadline:
-                    raise SourceRefused(f"{field}: the {resource.kind} {name[:253]!r} cannot be read: {error.reason}") from error
-                await asyncio.sleep(backoff.next_delay(0.5))

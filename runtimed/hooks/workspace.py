@@ -15,9 +15,12 @@ from pathlib import Path
 from k8s.api.run import Run
 from runtimed.core.facts import Workspace
 from runtimed.hooks.env import NOTHING_RESOLVED, Resolved, build_env
-from runtimed.hooks.source import SourcePlan, SourceRefused, plan_source
+from runtimed.hooks.refusals import SourceRefused
+from runtimed.hooks.source import SourcePlan, plan_source
 
 OUTPUTS_NAME = "outputs"
+REPOSITORY_NAME = "repo"
+"""A repository has a folder of its own, so that its files and ours cannot meet."""
 MAX_SMALL_FILES = 8
 """The script, the outputs file, and what little a script may have written beside them."""
 MAX_SMALL_BYTES = 1 << 20
@@ -42,7 +45,8 @@ class Workspaces:
                 _remove(outputs_file)
             else:
                 self._make(run.uid, plan)
-            return Workspace(attempt, folder, plan.entrypoint, plan.sends_args, outputs_file)
+            working_dir = f"{folder}/{REPOSITORY_NAME}" if plan.repository else folder
+            return Workspace(attempt, working_dir, plan.entrypoint, plan.sends_args, outputs_file)
         except SourceRefused as error:
             raise SourceRefused(f"prepare source: {error}") from error
         except OSError as error:

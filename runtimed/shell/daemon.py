@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Coroutine
 from datetime import UTC, datetime
@@ -22,8 +23,11 @@ from k8s.client import RUNS, ApiClient, Cache, EventRecorder, Listed, list_and_w
 from k8s.client.metrics import RequestMetrics
 from k8s.manager import Lifecycle, ManagerSettings, StatusServer, make_registry
 from runtimed.core.facts import Instant
+from runtimed.hooks.git import Git
+from runtimed.hooks.git_credentials import GitCredentials
 from runtimed.hooks.heartbeat import Heartbeat
 from runtimed.hooks.metrics import Metrics
+from runtimed.hooks.objects import Objects
 from runtimed.hooks.references import References
 from runtimed.hooks.state_dir import Remains, StateDir, read_node_boot_id
 from runtimed.hooks.status_proxy import serve_status
@@ -109,13 +113,20 @@ class Daemon:
     ) -> Services:
         metrics = Metrics(self._registry, runtime=self._settings.runtime_name)
         workspaces = Workspaces(self._settings.workspace)
-        references = References(client, pod=pod, offers=self._settings.offers)
+        objects, offers = Objects(client, namespace=pod.namespace), self._settings.offers
+        credentials = GitCredentials(objects, secret=offers.git_credentials_secret, folder=state_dir.files)
+        preparing = Preparing(
+            workspaces,
+            state_dir=state_dir,
+            references=References(objects, pod=pod, offers=offers),
+            git=Git(credentials, own_environment=os.environ),
+        )
         return Services(
             pod=pod,
             clock=read_clock,
             state_dir=state_dir,
             workspaces=workspaces,
-            preparing=Preparing(workspaces, state_dir=state_dir, references=references),
+            preparing=preparing,
             slots=Slots(self._settings.workers, on_change=metrics.set_active),
             writer=StatusWriter(client, cache=self._cache, pod_uid=pod.uid, now=lambda: datetime.now(UTC)),
             session=session,

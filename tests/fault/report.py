@@ -41,6 +41,7 @@ ROWS: dict[str, str] = {
     "31": "10,000 orphaned short children",
     "32": "deaf to SIGTERM, stopped, without stdio, a grandchild on the pipe",
     "35": "hostile outputs files",
+    "39": "repositories and addresses that want to run something",
     "40": "entrypoints that look like commands",
     "41": "names and sizes in the environment",
     "42": "secrets in env and args",

@@ -134,7 +134,7 @@ async def test_deleting_a_run_kills_its_processes_and_removes_its_files(shared: 
 @pytest.mark.parametrize(
     ("spec", "reason", "text"),
     [
-        ({"source": {"repoURL": "https://git.example/x.git"}}, "PrepareSource", "prepare source: spec.source.repoURL: "),
+        ({"source": {"repoURL": "http://git.example/x.git"}}, "PrepareSource", "prepare source: spec.source.repoURL: "),
         (
             {"env": [{"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]},
             "PrepareSource",
