@@ -59,6 +59,12 @@ def _names(text: str) -> frozenset[str]:
 @click.option("--workspace", type=click.Path(path_type=Path), default=Path("/workspace"), help="Shared with the Runtime Server.")
 @click.option("--state-dir", type=click.Path(path_type=Path), default=Path("/var/run/kruntimes/state"), help="Of this container alone.")
 @click.option("--memory-dir", type=click.Path(path_type=Path), help="A tmpfs of this container alone for the files of --state-dir.")
+@click.option(
+    "--max-log-bytes",
+    type=click.IntRange(min=64 << 10),
+    default=64 << 20,
+    help="Of the log, for the output of one attempt; the rest is counted.",
+)
 @click.option("--env-secrets", metavar="NAME,…", default="", help="Secrets that the env of Runs may refer to.")
 @click.option("--env-config-maps", metavar="NAME,…", default="", help="ConfigMaps that the env of Runs may refer to.")
 @click.option("--git-credentials-secret", metavar="NAME", default="", help="The Secret with which repositories are fetched.")
@@ -76,6 +82,7 @@ def main(**parameters: Any) -> None:
         workspace=parameters["workspace"].absolute(),
         state_dir=parameters["state_dir"].absolute(),
         memory_dir=parameters["memory_dir"].absolute() if parameters["memory_dir"] else None,
+        max_log_bytes=parameters["max_log_bytes"],
         offers=Offers(
             env_secrets=_names(parameters["env_secrets"]),
             env_config_maps=_names(parameters["env_config_maps"]),

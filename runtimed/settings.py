@@ -42,4 +42,6 @@ class RuntimedSettings:
     """Markers and result records: ours alone, mounted nowhere else."""
     memory_dir: Path | None = None
     """A tmpfs for their files, with the life of the Pod; None leaves them in `state_dir`."""
+    max_log_bytes: int = 64 << 20
+    """Of our log, for the output of one attempt; then the last 64 KiB of each stream at its end."""
     offers: Offers = Offers()

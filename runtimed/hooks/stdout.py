@@ -14,7 +14,7 @@ from typing import Final
 logger = logging.getLogger(__name__)
 
 MAX_PENDING_BYTES: Final = 16 << 20
-"""Eight Runs at the output limit of both streams."""
+"""Enough for what a busy Pod prints while its node's log is slow."""
 
 
 class LineWriter:
@@ -38,12 +38,12 @@ class LineWriter:
             self._fd = self._given_fd
 
     def write(self, line: str) -> None:
-        """One line, its line feed added. Invalid surrogates are replaced."""
+        """One line, or several with line feeds between them; the last line feed is added. Invalid surrogates are replaced."""
         data = line.encode("utf-8", "replace") + b"\n"
         if self._pending_bytes + len(data) > self._max_pending_bytes:
             if not self.dropped_lines_total:
                 logger.warning("standard output is not read: output of Runs is dropped from the log")
-            self.dropped_lines_total += 1
+            self.dropped_lines_total += data.count(b"\n")
             return
         self._pending.append(memoryview(data))
         self._pending_bytes += len(data)

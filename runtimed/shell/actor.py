@@ -51,6 +51,7 @@ class Services:
     writer: StatusWriter
     session: Session
     print_line: Callable[[str], None]
+    max_log_bytes: int
     metrics: Metrics
     recorder: run_events.Recorder
     start: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
@@ -220,6 +221,7 @@ class RunActor:
                 attempt=attempt,
                 pod=self._services.pod.name,
                 write=self._services.print_line,
+                max_bytes=self._services.max_log_bytes,
                 printed=(0, 0) if attempt in self._begun_here else state_dir.read_printed(self.uid, attempt),
                 note_printed=lambda stdout, stderr: state_dir.note_printed(self.uid, attempt, stdout=stdout, stderr=stderr),
             )

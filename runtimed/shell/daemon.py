@@ -90,7 +90,7 @@ class Daemon:
         heartbeat = Heartbeat(client, pod=pod, now=lambda: datetime.now(UTC))
         actors = Actors(self._cache, services=lambda: services)
         actors.on_session = heartbeat.set_ready
-        session = Session(channel, listener=actors, slots=self._settings.workers)
+        session = Session(channel, listener=actors, slots=self._settings.workers, log_bytes=self._settings.max_log_bytes)
         services = self._make_services(client, pod=pod, state_dir=state_dir, session=session, recorder=recorder)
         checks = {"kubernetes-api": lambda: self._check_api(client, pod), "runtime": session.check}
         async with StatusServer(
@@ -131,6 +131,7 @@ class Daemon:
             writer=StatusWriter(client, cache=self._cache, pod_uid=pod.uid, now=lambda: datetime.now(UTC)),
             session=session,
             print_line=self._lines.write,
+            max_log_bytes=self._settings.max_log_bytes,
             metrics=metrics,
             recorder=recorder,
             start=self._start,

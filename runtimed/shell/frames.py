@@ -23,9 +23,9 @@ HeldRuns = dict[str, dict[int, Held]]
 """By Run UID, then by attempt."""
 
 
-def hello(session: str, *, slots: int = 0) -> stream_pb2.SessionRequest:
-    """`slots` is how many Runs may be at it at a time; a server holds as many processes ready."""
-    return stream_pb2.SessionRequest(hello=stream_pb2.Hello(session=session, slots=slots, takes_batches=True))
+def hello(session: str, *, slots: int = 0, log_bytes: int = 0) -> stream_pb2.SessionRequest:
+    """`slots` is how many Runs may be at it at a time; a server holds as many processes ready. `log_bytes`: of output, an attempt."""
+    return stream_pb2.SessionRequest(hello=stream_pb2.Hello(session=session, slots=slots, takes_batches=True, log_bytes=log_bytes))
 
 
 def execute(run: Run, *, attempt: int, workspace: Workspace, env: dict[str, str]) -> stream_pb2.SessionRequest:

@@ -55,10 +55,19 @@ class ProtocolError(Exception):
 class Session:
     """`run` for ever; `send` at any time. `execute_seconds` is the contract's, but for tests."""
 
-    def __init__(self, channel: grpc.aio.Channel, *, listener: Listener, slots: int = 0, execute_seconds: float = EXECUTE_SECONDS) -> None:
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        *,
+        listener: Listener,
+        slots: int = 0,
+        log_bytes: int = 0,
+        execute_seconds: float = EXECUTE_SECONDS,
+    ) -> None:
         self._stub = stream_pb2_grpc.RuntimeStreamStub(channel)
         self._listener = listener
         self._slots = slots
+        self._log_bytes = log_bytes
         self._unary = UnarySession(channel, listener=listener, execute_seconds=execute_seconds)
         self._is_unary = False
         self._outgoing: asyncio.Queue[stream_pb2.SessionRequest] | None = None
@@ -167,7 +176,7 @@ class Session:
         for greetings_left in reversed(range(GREETINGS)):
             call = self._stub.Session(wait_for_ready=True)
             try:
-                await call.write(frames.hello(secrets.token_hex(4), slots=self._slots))
+                await call.write(frames.hello(secrets.token_hex(4), slots=self._slots, log_bytes=self._log_bytes))
             except grpc.aio.AioRpcError as error:
                 if error.code() is not grpc.StatusCode.INTERNAL or not greetings_left:
                     raise

@@ -60,14 +60,16 @@ class RequestBatch(_message.Message):
     def __init__(self, requests: _Optional[_Iterable[_Union[SessionRequest, _Mapping]]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("session", "slots", "takes_batches")
+    __slots__ = ("session", "slots", "takes_batches", "log_bytes")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     SLOTS_FIELD_NUMBER: _ClassVar[int]
     TAKES_BATCHES_FIELD_NUMBER: _ClassVar[int]
+    LOG_BYTES_FIELD_NUMBER: _ClassVar[int]
     session: str
     slots: int
     takes_batches: bool
-    def __init__(self, session: _Optional[str] = ..., slots: _Optional[int] = ..., takes_batches: _Optional[bool] = ...) -> None: ...
+    log_bytes: int
+    def __init__(self, session: _Optional[str] = ..., slots: _Optional[int] = ..., takes_batches: _Optional[bool] = ..., log_bytes: _Optional[int] = ...) -> None: ...
 
 class Execute(_message.Message):
     __slots__ = ("key", "args", "env", "working_dir", "entrypoint", "handler")
