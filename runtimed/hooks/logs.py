@@ -15,11 +15,12 @@ from k8s.api.run_log import complete_line, format_beginning, format_end_line
 StreamName = Literal["stdout", "stderr"]
 STREAMS: Final[tuple[StreamName, ...]] = ("stdout", "stderr")
 TRUNCATED_LINE: Final = "[output truncated]"
+REFUSED_LINE: Final = "[output is missing: the log was not written fast enough]"
 MISSING_LINE: Final = "[{} bytes of output are missing]"
 MAX_BYTES: Final = 64 << 20
 LAST_BYTES: Final = 64 << 10
 """Of each stream, printed at the end where the limit was reached before."""
-MAX_LINE_BYTES: Final = 1 << 20
+MAX_LINE_BYTES: Final = 256 << 10
 """A longer line becomes several: memory is bounded also without line feeds."""
 LINES_A_WRITE: Final = 64
 
@@ -90,6 +91,14 @@ def _present(lines: list[bytes]) -> list[str]:
     return [line.decode("utf-8", "replace") for line in stripped if line]
 
 
+def _never_refusing(write: Callable[[str], None]) -> Callable[[str], bool]:
+    def write_output(text: str) -> bool:
+        write(text)
+        return True
+
+    return write_output
+
+
 class LastOutput:
     """The end of one stream after the log's limit was reached."""
 
@@ -121,11 +130,16 @@ class AttemptLog:
         attempt: int,
         pod: str,
         write: Callable[[str], None],
+        write_output: Callable[[str], bool] | None = None,
         printed: tuple[int, int] = (0, 0),
         note_printed: Callable[[int, int], None] = lambda _stdout, _stderr: None,
         max_bytes: int = MAX_BYTES,
     ) -> None:
+        """`write_output` may refuse lines, and then says so; `write` is for what must not be missing."""
         self._run_uid, self._attempt, self._write, self._note_printed = run.uid, attempt, write, note_printed
+        self._write_output = write_output or _never_refusing(write)
+        self._refused: set[StreamName] = set()
+        """Streams of which lines are missing, which is not told yet."""
         self._streams = {stream: LineSplitter(offset=offset) for stream, offset in zip(STREAMS, printed, strict=True)}
         self._beginnings = {
             stream: format_beginning(
@@ -141,7 +155,7 @@ class AttemptLog:
         # After a restart it is not known how much was printed of what; at least as much as was taken in.
         self._room_bytes = max_bytes - sum(printed)
         self._last: dict[StreamName, LastOutput] = {}
-        """Of the streams that have had output since there was no room any more."""
+        """Of the streams whose output is not printed any more, or was refused."""
 
     def offset(self, stream: StreamName) -> int:
         """From where on output is still unknown."""
@@ -161,6 +175,9 @@ class AttemptLog:
     def end(self) -> None:
         """No more output: the partial lines or, where the limit was reached, the last lines; then the line that says so."""
         for stream, splitter in self._streams.items():
+            if stream in self._refused:
+                self._write(complete_line(self._beginnings[stream], REFUSED_LINE))
+                self._keep_last(stream, splitter.take_partial())
             last = self._last.get(stream)
             for text in self._texts(stream, last.lines() if last else splitter.finish()):
                 self._write(text)
@@ -168,12 +185,19 @@ class AttemptLog:
 
     def _print(self, stream: StreamName, lines: list[str]) -> None:
         """As far as there is room; the rest may be among the last."""
-        for number, text in enumerate(self._texts(stream, lines), start=1):
-            self._write(text)
+        for number, text in enumerate(self._texts(stream, lines)):
+            if stream in self._refused:
+                text = f"{complete_line(self._beginnings[stream], REFUSED_LINE)}\n{text}"
+            if not self._write_output(text):
+                self._refused.add(stream)
+                self._keep_lines(stream, lines[number * LINES_A_WRITE :])
+                return
+            self._refused.discard(stream)
+            self._last.pop(stream, None)  # what was refused before is not the last any more
             self._room_bytes -= len(text)
             if self._room_bytes <= 0:
                 self._write(complete_line(self._beginnings[stream], TRUNCATED_LINE))
-                self._keep_last(stream, "".join(f"{line}\n" for line in lines[number * LINES_A_WRITE :]).encode("utf-8", "replace"))
+                self._keep_lines(stream, lines[(number + 1) * LINES_A_WRITE :])
                 for each, splitter in self._streams.items():
                     self._keep_last(each, splitter.take_partial())
                 return
@@ -183,6 +207,9 @@ class AttemptLog:
         beginning = self._beginnings[stream]
         for start in range(0, len(lines), LINES_A_WRITE):
             yield "\n".join(complete_line(beginning, line) for line in lines[start : start + LINES_A_WRITE])
+
+    def _keep_lines(self, stream: StreamName, lines: list[str]) -> None:
+        self._keep_last(stream, "".join(f"{line}\n" for line in lines).encode("utf-8", "replace"))
 
     def _keep_last(self, stream: StreamName, data: bytes) -> None:
         if data:

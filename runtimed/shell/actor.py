@@ -25,6 +25,7 @@ from runtimed.hooks.logs import AttemptLog
 from runtimed.hooks.metrics import Metrics
 from runtimed.hooks.outputs import OutputsError, read_outputs
 from runtimed.hooks.state_dir import StateDir
+from runtimed.hooks.stdout import LineWriter
 from runtimed.hooks.workspace import Workspaces
 from runtimed.settings import PodIdentity
 from runtimed.shell import frames
@@ -50,7 +51,8 @@ class Services:
     slots: Slots
     writer: StatusWriter
     session: Session
-    print_line: Callable[[str], None]
+    lines: LineWriter
+    """Our log."""
     max_log_bytes: int
     metrics: Metrics
     recorder: run_events.Recorder
@@ -220,7 +222,8 @@ class RunActor:
                 run,
                 attempt=attempt,
                 pod=self._services.pod.name,
-                write=self._services.print_line,
+                write=self._services.lines.write,
+                write_output=self._services.lines.write_output,
                 max_bytes=self._services.max_log_bytes,
                 printed=(0, 0) if attempt in self._begun_here else state_dir.read_printed(self.uid, attempt),
                 note_printed=lambda stdout, stderr: state_dir.note_printed(self.uid, attempt, stdout=stdout, stderr=stderr),

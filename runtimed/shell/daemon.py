@@ -130,7 +130,7 @@ class Daemon:
             slots=Slots(self._settings.workers, on_change=metrics.set_active),
             writer=StatusWriter(client, cache=self._cache, pod_uid=pod.uid, now=lambda: datetime.now(UTC)),
             session=session,
-            print_line=self._lines.write,
+            lines=self._lines,
             max_log_bytes=self._settings.max_log_bytes,
             metrics=metrics,
             recorder=recorder,

@@ -40,6 +40,8 @@ ROWS: dict[str, str] = {
     "30": "double fork and setsid",
     "31": "10,000 orphaned short children",
     "32": "deaf to SIGTERM, stopped, without stdio, a grandchild on the pipe",
+    "33": "output without end, without line feeds, without sense",
+    "34": "readers of output that are stuck, slow or cut off",
     "35": "hostile outputs files",
     "39": "repositories and addresses that want to run something",
     "40": "entrypoints that look like commands",

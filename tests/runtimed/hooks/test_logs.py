@@ -112,3 +112,23 @@ def test_a_line_without_an_end_does_not_grow_for_ever() -> None:
         lines += splitter.feed(b"x" * 65536, offset=number * 65536, is_truncated=False)
         assert splitter.offset - splitter.printed < MAX_LINE_BYTES
     assert "".join([*lines, *splitter.finish()]) == "x" * 6553600
+
+
+def test_lines_that_the_log_refuses_are_told_as_missing_and_the_last_of_them_come_at_the_end() -> None:
+    out: list[str] = []
+    kept = iter([True, False, True, False])
+
+    def write_output(text: str) -> bool:
+        is_kept = next(kept)
+        if is_kept:
+            out.append(text)
+        return is_kept
+
+    log = AttemptLog(to_run(run_body()), attempt=0, pod="p", write=out.append, write_output=write_output)
+    for number in range(4):
+        log.feed("stdout", b"%d\n" % number, offset=2 * number, is_truncated=False)
+    log.feed("stdout", b"partial", offset=8, is_truncated=False)
+    log.end()
+    texts = [text for _, text in messages_of(out)]
+    missing = "[output is missing: the log was not written fast enough]"
+    assert texts == ["0", missing, "2", missing, "3", "partial"]
