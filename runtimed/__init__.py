@@ -1,4 +1,4 @@
-"""runtimed: the sidecar that owns the Runs of one Runtime Pod. It never forks and never runs user code."""
+"""runtimed: the sidecar that owns the Runs of one Runtime Pod. It never runs user code; the one program that it starts is git."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from k8s.manager import BindAddressType, Lifecycle, manager_options, run_process, take_settings
-from runtimed.settings import RuntimedSettings
+from runtimed.settings import Offers, RuntimedSettings
 
 _ARTIFACT_TEXT_FLAGS = (
     "--artifact-store-driver",
@@ -45,6 +45,10 @@ def _refuse_artifacts(parameters: dict[str, Any]) -> None:
             )
 
 
+def _names(text: str) -> frozenset[str]:
+    return frozenset(filter(None, text.split(",")))
+
+
 @click.command(name="runtimed", context_settings={"show_default": True, "auto_envvar_prefix": None})
 @click.option("--runtime-endpoint", default="localhost:9091", help="The Runtime Server of this Pod.")
 @click.option("--runtime-name", default="", help="The Runtime that this Pod serves; a label of metrics.")
@@ -55,6 +59,15 @@ def _refuse_artifacts(parameters: dict[str, Any]) -> None:
 @click.option("--workspace", type=click.Path(path_type=Path), default=Path("/workspace"), help="Shared with the Runtime Server.")
 @click.option("--state-dir", type=click.Path(path_type=Path), default=Path("/var/run/kruntimes/state"), help="Of this container alone.")
 @click.option("--memory-dir", type=click.Path(path_type=Path), help="A tmpfs of this container alone for the files of --state-dir.")
+@click.option(
+    "--max-log-bytes",
+    type=click.IntRange(min=64 << 10),
+    default=64 << 20,
+    help="Of the log, for the output of one attempt; the rest is counted.",
+)
+@click.option("--env-secrets", metavar="NAME,…", default="", help="Secrets that the env of Runs may refer to.")
+@click.option("--env-config-maps", metavar="NAME,…", default="", help="ConfigMaps that the env of Runs may refer to.")
+@click.option("--git-credentials-secret", metavar="NAME", default="", help="The Secret with which repositories are fetched.")
 @manager_options(metrics=":9090", health=":9094", has_leader_election=False)
 @_artifact_options
 def main(**parameters: Any) -> None:
@@ -69,6 +82,12 @@ def main(**parameters: Any) -> None:
         workspace=parameters["workspace"].absolute(),
         state_dir=parameters["state_dir"].absolute(),
         memory_dir=parameters["memory_dir"].absolute() if parameters["memory_dir"] else None,
+        max_log_bytes=parameters["max_log_bytes"],
+        offers=Offers(
+            env_secrets=_names(parameters["env_secrets"]),
+            env_config_maps=_names(parameters["env_config_maps"]),
+            git_credentials_secret=parameters["git_credentials_secret"],
+        ),
     )
 
     async def live(lifecycle: Lifecycle) -> None:

@@ -16,6 +16,15 @@ class PodIdentity:
 
 
 @dataclass(frozen=True, slots=True)
+class Offers:
+    """What the Runtime offers to its Runs, by its annotations (`k8s.api.grants`)."""
+
+    env_secrets: frozenset[str] = frozenset()
+    env_config_maps: frozenset[str] = frozenset()
+    git_credentials_secret: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RuntimedSettings:
     """The flags of interface.md 6.1, and ours."""
 
@@ -33,3 +42,6 @@ class RuntimedSettings:
     """Markers and result records: ours alone, mounted nowhere else."""
     memory_dir: Path | None = None
     """A tmpfs for their files, with the life of the Pod; None leaves them in `state_dir`."""
+    max_log_bytes: int = 64 << 20
+    """Of our log, for the output of one attempt; then the last 64 KiB of each stream at its end."""
+    offers: Offers = Offers()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from controlplane.cli import console
 from controlplane.cli.ages import human_duration
 from controlplane.cli.failures import CommandFailed
 from controlplane.cli.pod_log import PodLog
-from controlplane.cli.run_output import LogUnavailable, OutputReader, first_moment
+from controlplane.cli.run_output import LogInterrupted, LogUnavailable, OutputReader, first_moment
 from controlplane.cli.run_watch import watch_run
 from controlplane.cli.verdicts import failure_reason
 from k8s.api import phases
@@ -138,7 +138,8 @@ class Attendance:
 
     async def _read(self, reader: OutputReader) -> None:
         if self.is_about_output:
-            await reader.read_tail(self.tail)
+            with suppress(LogInterrupted):  # taken up by the following, from where it stopped
+                await reader.read_tail(self.tail)
         await reader.follow()
 
     async def _finish_reading(self, run: Run) -> None:

@@ -5,7 +5,7 @@ terminal status; but the log pipeline of a node is asynchronous, so the status m
 we read on until the first of
 * the end line of the terminal attempt: nothing of this Run comes after it (the normal case, no waiting at all),
 * a line, of whatever Run, that the node stamped more than `PASSED_SECONDS` after the Run's completionTime (both are that
-  node's clock): the log has passed the end of the Run,
+  node's clock) and after its last line so far: the log has passed the end of the Run,
 * `QUIET_SECONDS` without any line, for runtimeds that print no end line and attempts that died with their Pod: what the log
   holds at that moment is then read to its end without following, so that a slow server cannot make us miss anything.
 
@@ -116,6 +116,8 @@ class OutputReader:
     """Lines are being collected for a tail; the end line may be among them already."""
     last_stamp: str = ""
     """The node's clock at the last line of any Run."""
+    _own_stamp: str = ""
+    """The same of this one: a flood is on its way to the log for long after its Run has ended."""
     _position: Position = field(init=False)
     _needle: bytes = field(init=False)
     _activity: asyncio.Event = field(default_factory=asyncio.Event)
@@ -132,11 +134,13 @@ class OutputReader:
             return
         kept, emit = Tail(tail), self.emit
         self.emit, self.is_holding_back = kept.add, True
-        await self.read_once()
-        for line in kept.lines():
-            emit(line)
-        self.emit, self.is_holding_back = emit, False
-        self._activity.set()
+        try:
+            await self.read_once()
+        finally:  # also where it broke off: who follows goes on from there
+            for line in kept.lines():
+                emit(line)
+            self.emit, self.is_holding_back = emit, False
+            self._activity.set()
 
     async def read_once(self) -> None:
         """What the log holds now."""
@@ -175,9 +179,12 @@ class OutputReader:
                 await self._read(is_following=False)
 
     def _is_over(self, attempt: int, *, completed: datetime | None) -> bool:
-        stamp = parse_instant(self.last_stamp)
-        has_passed = completed and stamp and stamp > completed + timedelta(seconds=PASSED_SECONDS)
-        return attempt in self.ended_attempts or bool(has_passed)
+        if attempt in self.ended_attempts:
+            return True
+        stamp, own = parse_instant(self.last_stamp), parse_instant(self._own_stamp)
+        if not completed or not stamp:
+            return False
+        return stamp > max(completed, own or completed) + timedelta(seconds=PASSED_SECONDS)
 
     async def _read_previous(self) -> None:
         """What the container wrote before it was restarted; most often it was not."""
@@ -200,6 +207,7 @@ class OutputReader:
             if isinstance(parsed, EndLine) and parsed.run_uid == self.run_uid:
                 self.ended_attempts.add(parsed.attempt)
             elif isinstance(parsed, OutputLine) and parsed.run_uid == self.run_uid:
+                self._own_stamp = self.last_stamp
                 self.emit(parsed)
         self._activity.set()
 

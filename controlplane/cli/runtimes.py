@@ -1,10 +1,11 @@
-"""Runtimes: list and get. Creating and changing them is kubectl's."""
+"""Runtimes: list, get and grant. Creating and changing them is kubectl's."""
 
 from __future__ import annotations
 
 import click
 
 from controlplane.cli.connection import connect, connection_options, run_async, settings_of
+from controlplane.cli.grants import grant
 from controlplane.cli.printers import Output, output_option
 from controlplane.cli.runs import watch_option
 from controlplane.cli.show import Query, fetch, list_once, print_objects, watch
@@ -53,3 +54,6 @@ def get_runtime(ctx: click.Context, *, word: str, output: Output) -> None:
             print_objects([(target, await fetch(session, target))], output=output, is_list=False)
 
     run_async(show(), settings=settings)
+
+
+runtime.add_command(grant)

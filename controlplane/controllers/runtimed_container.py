@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 from k8s.api import names
+from k8s.api.grants import Grants, read_grants
 from k8s.api.quantities import parse_quantity
 from k8s.api.runtime import ArtifactStore, Runtime
 
@@ -102,7 +103,17 @@ def _flags(runtime: Runtime, *, workers: int | None) -> list[str]:
         f"--runtime-name={runtime.metadata.name}",
         f"--memory-dir={MEMORY_PATH}",
     ]
-    return flags if workers is None else [*flags, f"--workers={workers}"]
+    return [*flags, *([] if workers is None else [f"--workers={workers}"]), *_grant_flags(read_grants(runtime))]
+
+
+def _grant_flags(grants: Grants) -> list[str]:
+    """runtimed cannot read its Runtime: it is told what the Runtime offers."""
+    flags = {
+        "--env-secrets": ",".join(grants.env_secrets),
+        "--env-config-maps": ",".join(grants.env_config_maps),
+        "--git-credentials-secret": grants.git_credentials,
+    }
+    return [f"{flag}={value}" for flag, value in flags.items() if value]
 
 
 def _memory_request(limit: str) -> str:

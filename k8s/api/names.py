@@ -19,6 +19,12 @@ RUNTIME_POD_TOPOLOGY = f"{GROUP}/runtime-pod"
 ARTIFACT_CLEANUP_FINALIZER = f"{GROUP}/artifact-cleanup"
 FUNCTION_CLEANUP_FINALIZER = f"{GROUP}/function-cleanup"
 
+ENV_SECRETS_ANNOTATION = f"{GROUP}/env-secrets"
+ENV_CONFIG_MAPS_ANNOTATION = f"{GROUP}/env-config-maps"
+"""On Runtimes: names, with commas between them, of what the env of their Runs may refer to."""
+GIT_CREDENTIALS_ANNOTATION = f"{GROUP}/git-credentials-secret"
+"""On Runtimes: the Secret with which repositories are fetched for their Runs."""
+
 SCHEDULER_LEASE = "kruntimes-scheduler.kruntimes.com"
 CONTROLLER_LEASE = "kruntimes-controller.kruntimes.com"
 

@@ -23,6 +23,7 @@ class PodCondition(View, frozen=True, kw_only=True):
 class PodStatus(View, frozen=True, kw_only=True):
     phase: str = ""
     pod_ip: str = field(default="", name="podIP")
+    host_ip: str = field(default="", name="hostIP")
     conditions: list[PodCondition] = field(default_factory=list)
 
 

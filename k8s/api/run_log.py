@@ -37,20 +37,23 @@ class EndLine:
     """As in status.attempt once terminal: 1 for the first attempt, then 2, 3, ..."""
 
 
+def format_beginning(*, run_uid: str, run_name: str, namespace: str, runtime: str, pod: str, stream: Literal["stdout", "stderr"]) -> str:
+    """What all output lines of one stream of an attempt have in common: all but the message."""
+    line = {"run_uid": run_uid, "run_name": run_name, "namespace": namespace, "runtime": runtime, "pod": pod, "stream": stream}
+    return _encode(line).decode().removesuffix("}") + ',"message":'
+
+
+def complete_line(beginning: str, message: str) -> str:
+    """The line without its line feed. Never longer than the message by more than the keys, and never two lines."""
+    return f"{beginning}{_encode(message).decode()}}}"
+
+
 def format_output_line(
     message: str, *, run_uid: str, run_name: str, namespace: str, runtime: str, pod: str, stream: Literal["stdout", "stderr"]
 ) -> str:
-    """The line without its line feed. Never longer than the message by more than the keys, and never two lines."""
-    line = {
-        "run_uid": run_uid,
-        "run_name": run_name,
-        "namespace": namespace,
-        "runtime": runtime,
-        "pod": pod,
-        "stream": stream,
-        "message": message,
-    }
-    return _encode(line).decode()
+    """One line on its own."""
+    beginning = format_beginning(run_uid=run_uid, run_name=run_name, namespace=namespace, runtime=runtime, pod=pod, stream=stream)
+    return complete_line(beginning, message)
 
 
 def format_end_line(*, run_uid: str, attempt: int) -> str:

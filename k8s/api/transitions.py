@@ -110,11 +110,21 @@ def succeeded(run: Run, *, outputs: Mapping[str, str], exit_code: int | None, ti
 
 
 def failed(
-    run: Run, *, reason: str, message: str, exit_code: int | None = None, timings: Timings | None = None, now: datetime
+    run: Run,
+    *,
+    reason: str,
+    message: str,
+    outputs: Mapping[str, str] | None = None,
+    exit_code: int | None = None,
+    timings: Timings | None = None,
+    now: datetime,
 ) -> StatusChange:
-    """-> Failed; Timeout or Cancelled where that is the reason."""
+    """-> Failed; Timeout or Cancelled where that is the reason. What it wrote as outputs until then is kept."""
     change = _end(run, phase=phase_for(reason), reason=reason, message=message, now=now)
-    return {**change, "attempt": max(1, run.attempt_number), **_measured(run, exit_code=exit_code, timings=timings)}
+    change |= {"attempt": max(1, run.attempt_number), **_measured(run, exit_code=exit_code, timings=timings)}
+    if outputs:
+        change["outputs"] = dict(outputs)
+    return change
 
 
 def taken_away(run: Run, *, reason: str, message: str, now: datetime) -> StatusChange:

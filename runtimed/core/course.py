@@ -29,6 +29,7 @@ from runtimed.core.decisions import (
     SendCancel,
     SendExecute,
     SendForget,
+    StopPreparing,
     StopTimer,
     WriteRecord,
 )
@@ -42,14 +43,19 @@ STARTS_WORTH: Final = 4
 """Where a process takes long to start it takes long to end, for want of CPU: then it is held back for so many times its start."""
 MAX_RUNNING_HOLD_SECONDS: Final = 0.5
 """Whoever looks at a Run that lasts shall see it run, on the busiest machine."""
+_REFUSED_OUTPUTS: Final = (Reason.OUTPUTS_INVALID, Reason.OUTPUTS_TOO_LARGE)
 DELETED_MESSAGE: Final = "cancelled because the Run is being deleted"
 
 
 def pursue(step: Step) -> None:
     """The one entry: what is wanted, what is in its way, what comes next."""
+    if step.state.is_synced and not step.state.is_retired:
+        _go_on(step)
+        _stop_preparing_in_vain(step)
+
+
+def _go_on(step: Step) -> None:
     state = step.state
-    if not state.is_synced or state.is_retired:
-        return
     wanted = state.wanted
     if (state.progress.number if state.progress else None) != wanted:
         _turn_to(step, wanted)
@@ -245,12 +251,25 @@ def _deliver(step: Step, outcome: Outcome) -> None:
         return
     is_over = state.is_over(outcome.attempt)
     if is_over:
-        writing.tell(step, outcome)
+        if _knows_outputs(step, outcome):
+            writing.tell(step, outcome)
     elif is_over is False:
         execution = state.executions[outcome.attempt]
         if not execution.cancel_sent:
             execution.cancel_sent = True
             step.decide(SendCancel(outcome.attempt))
+
+
+def _knows_outputs(step: Step, outcome: Outcome) -> bool:
+    """True once it is known what a failed attempt left as outputs: they are kept too, where its end was seen."""
+    progress = step.state.progress
+    assert progress is not None
+    if outcome.is_success or outcome.attempt not in step.state.executions or outcome.reason in _REFUSED_OUTPUTS:
+        return True
+    if progress.outputs is None and not progress.is_reading_outputs:
+        progress.is_reading_outputs = True
+        step.decide(ReadOutputs(outcome.attempt))
+    return progress.outputs is not None
 
 
 # -- starting and executing -------------------------------------------------------------------------------------------
@@ -287,9 +306,21 @@ def _prepare(step: Step, progress: Progress, run: Run) -> bool:
     if progress.is_prepared or state.is_preparing or state.is_cleaning:
         return progress.is_prepared
     is_reused = state.workspace is not None and (state.workspace.attempt == progress.number or run.phase == phases.RUNNING)
-    state.is_preparing = state.has_workspace = True
+    if not is_reused:
+        state.workspace = None
+    state.preparing, state.is_preparing_stopped, state.has_workspace = progress.number, False, True
     step.decide(PrepareWorkspace(progress.number, run, is_reused=is_reused))
     return False
+
+
+def _stop_preparing_in_vain(step: Step) -> None:
+    """A clone that takes long ends with the wish for it: cancelled, deleted, taken away, handed back."""
+    state, progress = step.state, step.state.progress
+    if state.preparing is None or state.is_preparing_stopped:
+        return
+    if progress is None or progress.number != state.preparing or progress.number in state.outcomes:
+        state.is_preparing_stopped = True
+        step.decide(StopPreparing())
 
 
 def _execute(step: Step, progress: Progress) -> None:

@@ -30,6 +30,11 @@ class PrepareWorkspace:
 
 
 @dataclass(frozen=True, slots=True)
+class StopPreparing:
+    """It is in vain. Answered as the preparation itself is, soon."""
+
+
+@dataclass(frozen=True, slots=True)
 class CleanWorkspace:
     """Answered by WorkspaceCleaned, also when it could not be removed."""
 
@@ -82,7 +87,7 @@ class SendForget:
 
 @dataclass(frozen=True, slots=True)
 class ReadOutputs:
-    """Answered by OutputsRead or OutputsRefused."""
+    """Of an attempt that has ended, well or badly. Answered by OutputsRead or OutputsRefused."""
 
     attempt: int
 
@@ -152,6 +157,7 @@ Decision = (
     AskSlot
     | ReturnSlot
     | PrepareWorkspace
+    | StopPreparing
     | CleanWorkspace
     | MakeMarker
     | DropMarker

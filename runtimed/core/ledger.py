@@ -46,5 +46,11 @@ def _terminal(run: Run, outcome: Outcome, *, timings: Timings, now: datetime) ->
     if outcome.is_success:
         return transitions.succeeded(run, outputs=outcome.outputs, exit_code=exit_code, timings=Timings() if is_bare else timings, now=now)
     return transitions.failed(
-        run, reason=outcome.reason, message=outcome.message, exit_code=exit_code, timings=None if is_bare else timings, now=now
+        run,
+        reason=outcome.reason,
+        message=outcome.message,
+        outputs=outcome.outputs,
+        exit_code=exit_code,
+        timings=None if is_bare else timings,
+        now=now,
     )

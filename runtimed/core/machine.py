@@ -11,7 +11,7 @@ from typing import Any
 
 from k8s.api.phases import Reason
 from runtimed.core import course, events, verdicts, writing
-from runtimed.core.decisions import Decision
+from runtimed.core.decisions import Decision, Note
 from runtimed.core.facts import Instant, Marker, Outcome, Timer, Workspace
 from runtimed.core.state import Execution, RunState
 from runtimed.core.step import Step
@@ -99,7 +99,7 @@ def _on_grace_over(step: Step, event: events.GraceOver) -> None:
 
 
 def _on_workspace_prepared(step: Step, event: events.WorkspacePrepared) -> None:
-    step.state.is_preparing = False
+    step.state.preparing = None
     step.state.workspace = event.workspace
     progress = step.state.progress
     if progress is not None and progress.number == event.workspace.attempt:
@@ -120,7 +120,7 @@ def _check_timeout(step: Step) -> None:
 
 
 def _on_workspace_failed(step: Step, event: events.WorkspaceFailed) -> None:
-    step.state.is_preparing = False
+    step.state.preparing = None
     _fail(step, event.attempt, reason=Reason.PREPARE_SOURCE, message=event.message)
 
 
@@ -208,7 +208,12 @@ def _on_outputs_read(step: Step, event: events.OutputsRead) -> None:
 
 
 def _on_outputs_refused(step: Step, event: events.OutputsRefused) -> None:
-    _fail(step, event.attempt, reason=event.reason, message=event.message)
+    progress = step.state.progress
+    if progress is None or progress.number != event.attempt or event.attempt not in step.state.outcomes:
+        _fail(step, event.attempt, reason=event.reason, message=event.message)
+        return
+    progress.outputs = {}
+    step.decide(Note("outputs of a failed attempt are left out", event.attempt, event.message))
 
 
 def _on_timer_fired(step: Step, event: events.TimerFired) -> None:

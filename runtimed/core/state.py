@@ -113,7 +113,9 @@ class RunState:
     """Outcomes whose record is still being written: nothing is killed and nothing told before."""
     progress: Progress | None = None
     workspace: Workspace | None = None
-    is_preparing: bool = False
+    preparing: int | None = None
+    """The attempt whose workspace is being made ready, which may take long."""
+    is_preparing_stopped: bool = False
     is_cleaning: bool = False
     has_workspace: bool = False
     has_slot: bool = False
@@ -142,6 +144,10 @@ class RunState:
         """By the user; or the object is being deleted and only finalizers keep it."""
         run = self.view
         return run is not None and (run.spec.cancel_requested or run.metadata.deletion_timestamp is not None)
+
+    @property
+    def is_preparing(self) -> bool:
+        return self.preparing is not None
 
     @property
     def is_anything_alive(self) -> bool:

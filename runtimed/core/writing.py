@@ -56,7 +56,7 @@ def tell(step: Step, outcome: Outcome) -> None:
     step.stop(progress, Timer.TIMEOUT)
     if state.writing.is_idle:
         kind, final = _kind_of(step, run, outcome)
-        send(step, kind, outcome=_with_exit(step, final))
+        send(step, kind, outcome=_with_outputs(step, _with_exit(step, final)))
 
 
 def _kind_of(step: Step, run: Run, outcome: Outcome) -> tuple[WriteKind, Outcome]:
@@ -81,6 +81,14 @@ def _with_exit(step: Step, outcome: Outcome) -> Outcome:
         exit_code=outcome.exit_code if outcome.exit_code is not None else exit_.exit_code,
         finished=outcome.finished or exit_.at,
     )
+
+
+def _with_outputs(step: Step, outcome: Outcome) -> Outcome:
+    """What a failed attempt wrote is no part of its record: it is read again after a restart."""
+    progress = step.state.progress
+    if outcome.is_success or outcome.schema_refusals or progress is None or not progress.outputs:
+        return outcome
+    return replace(outcome, outputs=progress.outputs)
 
 
 def on_answered(step: Step, event: WriteAnswered) -> None:

@@ -1,4 +1,4 @@
-"""The outputs file of a Run that succeeded: `key=value` lines that become status.outputs (interface.md 6.6)."""
+"""The outputs file of an attempt that has ended: `key=value` lines that become status.outputs (interface.md 6.6)."""
 
 from __future__ import annotations
 
@@ -37,8 +37,14 @@ def read_outputs(path: str) -> dict[str, str]:
 
 
 def _read_regular_file(path: str) -> bytes:
-    # O_NONBLOCK: opening a FIFO for reading would wait for a writer for ever.
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    folder, name = os.path.split(path)
+    # By the folder's descriptor: user code may have put a link in the folder's place as well.
+    folder_fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        # O_NONBLOCK: opening a FIFO for reading would wait for a writer for ever.
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder_fd)
+    finally:
+        os.close(folder_fd)
     try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):

@@ -5,20 +5,19 @@ from __future__ import annotations
 import posixpath
 from dataclasses import dataclass
 
-from k8s.api.errors import KrtError
 from k8s.api.run import Run
+from runtimed.hooks.git_address import check_address, check_ref
+from runtimed.hooks.refusals import SourceRefused
 
 DEFAULT_ENTRYPOINT = "script"
-NO_GIT = (
-    "spec.source.repoURL: this version of runtimed cannot fetch repositories yet; use spec.source.inline, or wait for the release whose"
-    " notes say that git sources are supported"
-)
 
 
-class SourceRefused(KrtError):
-    """The source cannot be prepared: names the field and the remedy."""
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """What to fetch: an address that `git_address` has admitted, and a ref, or none for the default branch."""
 
-    reason = "PrepareSource"
+    url: str
+    ref: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +29,17 @@ class SourcePlan:
     file_name: str = ""
     """Relative to the working directory; empty for none."""
     text: str = ""
+    repository: Repository | None = None
 
 
 def plan_source(run: Run) -> SourcePlan:
     """Raises SourceRefused."""
     source, mode = run.spec.source, run.spec.mode
     if source is not None and source.repo_url:
-        raise SourceRefused(NO_GIT)
+        repository = Repository(check_address(source.repo_url), check_ref(source.commit_sha or ""))
+        return SourcePlan(
+            clean_path((mode.task.entrypoint if mode.task else "") or "", field="spec.mode.task.entrypoint"), repository=repository
+        )
     if source is not None and source.inline is not None:
         if mode.function is None:
             # `args` reach inline scripts too: ours, a superset of the Go implementation.

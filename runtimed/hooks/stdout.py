@@ -14,7 +14,7 @@ from typing import Final
 logger = logging.getLogger(__name__)
 
 MAX_PENDING_BYTES: Final = 16 << 20
-"""Eight Runs at the output limit of both streams."""
+"""Enough for what a busy Pod prints while its node's log is slow."""
 
 
 class LineWriter:
@@ -37,18 +37,29 @@ class LineWriter:
             # A socket, or /proc is not there: then we write as it is, which may wait.
             self._fd = self._given_fd
 
+    def write_output(self, lines: str) -> bool:
+        """What may be left out when nobody reads: half of the room is kept for ends, and for who writes little. Whether it is kept."""
+        if self._pending_bytes > self._max_pending_bytes // 2:
+            self._drop(lines.count("\n") + 1)
+            return False
+        self.write(lines)
+        return True
+
     def write(self, line: str) -> None:
-        """One line, its line feed added. Invalid surrogates are replaced."""
+        """One line, or several with line feeds between them; the last line feed is added. Invalid surrogates are replaced."""
         data = line.encode("utf-8", "replace") + b"\n"
         if self._pending_bytes + len(data) > self._max_pending_bytes:
-            if not self.dropped_lines_total:
-                logger.warning("standard output is not read: output of Runs is dropped from the log")
-            self.dropped_lines_total += 1
+            self._drop(data.count(b"\n"))
             return
         self._pending.append(memoryview(data))
         self._pending_bytes += len(data)
         if not self._is_waiting:
             self._flush()
+
+    def _drop(self, count: int) -> None:
+        if not self.dropped_lines_total:
+            logger.warning("standard output is not read fast enough: output of Runs is dropped from the log")
+        self.dropped_lines_total += count
 
     def _flush(self) -> None:
         while self._pending:

@@ -14,10 +14,13 @@ from pathlib import Path
 
 from k8s.api.run import Run
 from runtimed.core.facts import Workspace
-from runtimed.hooks.env import build_env
-from runtimed.hooks.source import SourcePlan, SourceRefused, plan_source
+from runtimed.hooks.env import NOTHING_RESOLVED, Resolved, build_env
+from runtimed.hooks.refusals import SourceRefused
+from runtimed.hooks.source import SourcePlan, plan_source
 
 OUTPUTS_NAME = "outputs"
+REPOSITORY_NAME = "repo"
+"""A repository has a folder of its own, so that its files and ours cannot meet."""
 MAX_SMALL_FILES = 8
 """The script, the outputs file, and what little a script may have written beside them."""
 MAX_SMALL_BYTES = 1 << 20
@@ -31,18 +34,19 @@ class Workspaces:
         self._has_narrow_umask = bool(_umask() & 0o755)
         """Only then a folder that is made 0755 must be told so again."""
 
-    def prepare(self, run: Run, *, attempt: int, is_reused: bool) -> Workspace:
+    def prepare(self, run: Run, *, attempt: int, is_reused: bool, resolved: Resolved = NOTHING_RESOLVED) -> Workspace:
         """Ready for `attempt`. Raises SourceRefused: what is in the way, and what to do."""
         try:
             plan = plan_source(run)
             folder = self._path(run.uid)
             outputs_file = f"{folder}/{OUTPUTS_NAME}"
-            build_env(run, outputs_file=outputs_file)  # refused now rather than after the marker
+            build_env(run, outputs_file=outputs_file, resolved=resolved)  # refused now rather than after the marker
             if is_reused and os.path.isdir(folder):
                 _remove(outputs_file)
             else:
                 self._make(run.uid, plan)
-            return Workspace(attempt, folder, plan.entrypoint, plan.sends_args, outputs_file)
+            working_dir = f"{folder}/{REPOSITORY_NAME}" if plan.repository else folder
+            return Workspace(attempt, working_dir, plan.entrypoint, plan.sends_args, outputs_file)
         except SourceRefused as error:
             raise SourceRefused(f"prepare source: {error}") from error
         except OSError as error:

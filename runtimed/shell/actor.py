@@ -14,21 +14,22 @@ from typing import Any
 
 from krtpb.executor.v1 import stream_pb2
 
-from k8s.api.errors import KrtError
 from k8s.api.phases import Reason
 from k8s.api.run import Run
 from runtimed.core import decisions, events
 from runtimed.core.facts import Instant, Timer
 from runtimed.core.machine import RunMachine
 from runtimed.hooks import run_events
-from runtimed.hooks.env import build_env
+from runtimed.hooks.env import NOTHING_RESOLVED, Resolved, build_env
 from runtimed.hooks.logs import AttemptLog
 from runtimed.hooks.metrics import Metrics
 from runtimed.hooks.outputs import OutputsError, read_outputs
 from runtimed.hooks.state_dir import StateDir
+from runtimed.hooks.stdout import LineWriter
 from runtimed.hooks.workspace import Workspaces
 from runtimed.settings import PodIdentity
 from runtimed.shell import frames
+from runtimed.shell.preparing import Preparing
 from runtimed.shell.session import Session
 from runtimed.shell.slots import Slots
 from runtimed.shell.writes import StatusWriter
@@ -46,13 +47,16 @@ class Services:
     clock: Callable[[], Instant]
     state_dir: StateDir
     workspaces: Workspaces
+    preparing: Preparing
     slots: Slots
     writer: StatusWriter
     session: Session
-    print_line: Callable[[str], None]
+    lines: LineWriter
+    """Our log."""
+    max_log_bytes: int
     metrics: Metrics
     recorder: run_events.Recorder
-    start: Callable[[Coroutine[Any, Any, None], str], object]
+    start: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
     """Runs a coroutine in the background, named; its crash ends the process."""
     fail: Callable[[BaseException], None]
     """Our bug: ends the process, whose successor re-attaches."""
@@ -74,6 +78,9 @@ class RunActor:
         self._begun_here: set[int] = set()
         """Attempts whose marker this process made: nothing of their output was printed before."""
         self._last_run: Run | None = None
+        self._preparation: asyncio.Task[None] | None = None
+        self._resolved: dict[int, Resolved] = {}
+        """Values of env from elsewhere, by attempt: in memory alone."""
 
     def handle(self, event: events.Event) -> None:
         """Takes the event in and performs what follows from it. Events that arise meanwhile wait their turn."""
@@ -121,15 +128,23 @@ class RunActor:
         self._services.slots.give_back(self.uid)
 
     def _prepare_workspace(self, decision: decisions.PrepareWorkspace) -> None:
-        try:
-            workspace = self._services.workspaces.prepare(decision.run, attempt=decision.attempt, is_reused=decision.is_reused)
-            self._services.state_dir.note_workspace(self.uid, workspace)
-        except KrtError as error:
-            self.handle(events.WorkspaceFailed(decision.attempt, str(error)))
-        except OSError as error:
-            self.handle(events.WorkspaceFailed(decision.attempt, f"prepare source: state folder: {error.strerror}"))
+        preparing = self._services.preparing
+        if preparing.is_quick(decision.run):
+            self.handle(preparing.prepare_quickly(decision))
         else:
-            self.handle(events.WorkspacePrepared(workspace))
+            self._preparation = self._start(self._prepare_slowly(decision), "prepare workspace")
+
+    async def _prepare_slowly(self, decision: decisions.PrepareWorkspace) -> None:
+        event: events.Event = events.WorkspaceFailed(decision.attempt, "prepare source: stopped")
+        try:
+            event, self._resolved[decision.attempt] = await self._services.preparing.prepare_slowly(decision)
+        finally:  # also when it was stopped
+            self._preparation = None
+            self.handle(event)
+
+    def _stop_preparing(self, decision: decisions.StopPreparing) -> None:
+        if self._preparation is not None:
+            self._preparation.cancel()
 
     def _clean_workspace(self, decision: decisions.CleanWorkspace) -> None:
         self._services.state_dir.drop_workspace(self.uid)
@@ -179,7 +194,8 @@ class RunActor:
     # -- the Runtime Server -------------------------------------------------------------------------------------------
 
     def _send_execute(self, decision: decisions.SendExecute) -> None:
-        env = build_env(decision.run, outputs_file=decision.workspace.outputs_file)
+        resolved = self._resolved.get(decision.attempt, NOTHING_RESOLVED)
+        env = build_env(decision.run, outputs_file=decision.workspace.outputs_file, resolved=resolved)
         frame = frames.execute(decision.run, attempt=decision.attempt, workspace=decision.workspace, env=env)
         self._services.session.send(frame)
         run_events.tell_retrying(self._services.recorder, decision.run, attempt=decision.attempt)
@@ -206,7 +222,9 @@ class RunActor:
                 run,
                 attempt=attempt,
                 pod=self._services.pod.name,
-                write=self._services.print_line,
+                write=self._services.lines.write,
+                write_output=self._services.lines.write_output,
+                max_bytes=self._services.max_log_bytes,
                 printed=(0, 0) if attempt in self._begun_here else state_dir.read_printed(self.uid, attempt),
                 note_printed=lambda stdout, stderr: state_dir.note_printed(self.uid, attempt, stdout=stdout, stderr=stderr),
             )
@@ -281,8 +299,8 @@ class RunActor:
         self.stop()
         self._on_retired(self)
 
-    def _start(self, work: Coroutine[Any, Any, None], what: str) -> None:
-        self._services.start(work, f"{what} {self.uid}")
+    def _start(self, work: Coroutine[Any, Any, None], what: str) -> asyncio.Task[None]:
+        return self._services.start(work, f"{what} {self.uid}")
 
     def _log_line(self, level: int, message: str, attempt: int | None, reason: str, **fields: object) -> None:
         run = self.machine.state.view or self._last_run
@@ -297,6 +315,7 @@ _PERFORM: dict[type, Callable[[RunActor, Any], None]] = {
     decisions.AskSlot: RunActor._ask_slot,
     decisions.ReturnSlot: RunActor._return_slot,
     decisions.PrepareWorkspace: RunActor._prepare_workspace,
+    decisions.StopPreparing: RunActor._stop_preparing,
     decisions.CleanWorkspace: RunActor._clean_workspace,
     decisions.MakeMarker: RunActor._make_marker,
     decisions.DropMarker: RunActor._drop_marker,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Coroutine
 from datetime import UTC, datetime
@@ -22,8 +23,12 @@ from k8s.client import RUNS, ApiClient, Cache, EventRecorder, Listed, list_and_w
 from k8s.client.metrics import RequestMetrics
 from k8s.manager import Lifecycle, ManagerSettings, StatusServer, make_registry
 from runtimed.core.facts import Instant
+from runtimed.hooks.git import Git
+from runtimed.hooks.git_credentials import GitCredentials
 from runtimed.hooks.heartbeat import Heartbeat
 from runtimed.hooks.metrics import Metrics
+from runtimed.hooks.objects import Objects
+from runtimed.hooks.references import References
 from runtimed.hooks.state_dir import Remains, StateDir, read_node_boot_id
 from runtimed.hooks.status_proxy import serve_status
 from runtimed.hooks.stdout import LineWriter
@@ -32,6 +37,7 @@ from runtimed.settings import PodIdentity, RuntimedSettings
 from runtimed.shell.actor import Services
 from runtimed.shell.actors import Actors
 from runtimed.shell.own_pod import read_if_deleted, read_own_pod
+from runtimed.shell.preparing import Preparing
 from runtimed.shell.session import CHANNEL_OPTIONS, Session
 from runtimed.shell.slots import Slots
 from runtimed.shell.writes import StatusWriter
@@ -84,7 +90,7 @@ class Daemon:
         heartbeat = Heartbeat(client, pod=pod, now=lambda: datetime.now(UTC))
         actors = Actors(self._cache, services=lambda: services)
         actors.on_session = heartbeat.set_ready
-        session = Session(channel, listener=actors, slots=self._settings.workers)
+        session = Session(channel, listener=actors, slots=self._settings.workers, log_bytes=self._settings.max_log_bytes)
         services = self._make_services(client, pod=pod, state_dir=state_dir, session=session, recorder=recorder)
         checks = {"kubernetes-api": lambda: self._check_api(client, pod), "runtime": session.check}
         async with StatusServer(
@@ -106,15 +112,26 @@ class Daemon:
         self, client: ApiClient, *, pod: PodIdentity, state_dir: StateDir, session: Session, recorder: EventRecorder
     ) -> Services:
         metrics = Metrics(self._registry, runtime=self._settings.runtime_name)
+        workspaces = Workspaces(self._settings.workspace)
+        objects, offers = Objects(client, namespace=pod.namespace), self._settings.offers
+        credentials = GitCredentials(objects, secret=offers.git_credentials_secret, folder=state_dir.files)
+        preparing = Preparing(
+            workspaces,
+            state_dir=state_dir,
+            references=References(objects, pod=pod, offers=offers),
+            git=Git(credentials, own_environment=os.environ),
+        )
         return Services(
             pod=pod,
             clock=read_clock,
             state_dir=state_dir,
-            workspaces=Workspaces(self._settings.workspace),
+            workspaces=workspaces,
+            preparing=preparing,
             slots=Slots(self._settings.workers, on_change=metrics.set_active),
             writer=StatusWriter(client, cache=self._cache, pod_uid=pod.uid, now=lambda: datetime.now(UTC)),
             session=session,
-            print_line=self._lines.write,
+            lines=self._lines,
+            max_log_bytes=self._settings.max_log_bytes,
             metrics=metrics,
             recorder=recorder,
             start=self._start,

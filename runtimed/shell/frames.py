@@ -23,9 +23,10 @@ HeldRuns = dict[str, dict[int, Held]]
 """By Run UID, then by attempt."""
 
 
-def hello(session: str, *, slots: int = 0, takes_line: bool = False) -> stream_pb2.SessionRequest:
-    """`slots` is how many Runs may be at it at a time; a server holds as many processes ready."""
-    return stream_pb2.SessionRequest(hello=stream_pb2.Hello(session=session, slots=slots, takes_batches=True, takes_line=takes_line))
+def hello(session: str, *, slots: int = 0, log_bytes: int = 0, takes_line: bool = False) -> stream_pb2.SessionRequest:
+    """`slots` is how many Runs may be at it at a time; a server holds as many processes ready. `log_bytes`: of output, an attempt."""
+    hello = stream_pb2.Hello(session=session, slots=slots, takes_batches=True, takes_line=takes_line, log_bytes=log_bytes)
+    return stream_pb2.SessionRequest(hello=hello)
 
 
 def execute(run: Run, *, attempt: int, workspace: Workspace, env: dict[str, str]) -> stream_pb2.SessionRequest:

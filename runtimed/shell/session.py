@@ -50,10 +50,19 @@ class NotConnected(PlatformError):
 class Session:
     """`run` for ever; `send` at any time. `execute_seconds` is the contract's, but for tests."""
 
-    def __init__(self, channel: grpc.aio.Channel, *, listener: Listener, slots: int = 0, execute_seconds: float = EXECUTE_SECONDS) -> None:
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        *,
+        listener: Listener,
+        slots: int = 0,
+        log_bytes: int = 0,
+        execute_seconds: float = EXECUTE_SECONDS,
+    ) -> None:
         self._stub = stream_pb2_grpc.RuntimeStreamStub(channel)
         self._listener = listener
         self._slots = slots
+        self._log_bytes = log_bytes
         self._unary = UnarySession(channel, listener=listener, execute_seconds=execute_seconds)
         self._is_unary = False
         self._carrier: Carrier | None = None
@@ -153,6 +162,9 @@ class Session:
             return await LineCarrier.connect(call, offer=welcome.line, listener=self._listener)
         return StreamCarrier(call, listener=self._listener, takes_batches=welcome.takes_batches)
 
+    def _hello(self) -> stream_pb2.SessionRequest:
+        return frames.hello(secrets.token_hex(4), slots=self._slots, log_bytes=self._log_bytes, takes_line=self._takes_line)
+
     async def _greet(self) -> Any:
         """A call that has taken Hello.
 
@@ -162,7 +174,7 @@ class Session:
         for greetings_left in reversed(range(GREETINGS)):
             call = self._stub.Session(wait_for_ready=True)
             try:
-                await call.write(frames.hello(secrets.token_hex(4), slots=self._slots, takes_line=self._takes_line))
+                await call.write(self._hello())
             except grpc.aio.AioRpcError as error:
                 if error.code() is not grpc.StatusCode.INTERNAL or not greetings_left:
                     raise

@@ -10,6 +10,12 @@ TRUNCATION_MARKER = "\n[output truncated]\n"
 STDERR_TAIL_BYTES = 1024
 """As much as a Run's status.message may hold."""
 
+RECENT_BYTES = 256 * 1024
+"""Of each stream beyond what is retained: how far behind a reader may be that follows live. At times twice as much is held."""
+
+LAST_BYTES = 64 * 1024
+"""Of each stream, sent at the end where a follower's limit was reached before."""
+
 CHUNK_BYTES = 64 * 1024
 """Of output in one message: what a pipe holds, so a chunk is usually one read; small enough that Runs take turns."""
 

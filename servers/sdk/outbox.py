@@ -14,7 +14,7 @@ from krtpb.executor.v1 import stream_pb2
 
 from servers.sdk import messages
 from servers.sdk.execution import AttemptId, Execution, StreamName
-from servers.sdk.limits import CHUNK_BYTES
+from servers.sdk.limits import CHUNK_BYTES, LAST_BYTES
 
 
 @dataclass(slots=True)
@@ -30,9 +30,15 @@ class _Delivery:
     execution: Execution
     cursors: dict[StreamName, _Cursor] = field(default_factory=dict)
 
+    @property
+    def sent_bytes(self) -> int:
+        return sum(cursor.offset for cursor in self.cursors.values())
+
 
 class Outbox:
-    def __init__(self) -> None:
+    def __init__(self, *, log_bytes: int = 0) -> None:
+        """`log_bytes` as in Hello."""
+        self._log_bytes = log_bytes
         self._facts: deque[stream_pb2.SessionResponse] = deque()
         self._deliveries: dict[AttemptId, _Delivery] = {}
         # In order, each once: those with output or an end to send take turns.
@@ -81,7 +87,12 @@ class Outbox:
 
     def _next_of(self, delivery: _Delivery) -> stream_pb2.SessionResponse | None:
         for stream, cursor in delivery.cursors.items():
-            if message := _next_output(delivery.execution, stream=stream, cursor=cursor):
+            if self._log_bytes:
+                is_full = delivery.sent_bytes >= self._log_bytes
+                message = _next_live_output(delivery.execution, stream=stream, cursor=cursor, is_full=is_full)
+            else:
+                message = _next_output(delivery.execution, stream=stream, cursor=cursor)
+            if message:
                 # At the end of the line: others send between two chunks of this one.
                 self._due[delivery.execution.id] = None
                 return message
@@ -101,3 +112,21 @@ def _next_output(execution: Execution, *, stream: StreamName, cursor: _Cursor) -
     offset, cursor.offset = cursor.offset, cursor.offset + len(data)
     cursor.told_truncated = cursor.told_truncated or tells_truncated
     return messages.output_event(execution.id, stream=stream, offset=offset, data=data, truncated=tells_truncated)
+
+
+def _next_live_output(execution: Execution, *, stream: StreamName, cursor: _Cursor, is_full: bool) -> stream_pb2.SessionResponse | None:
+    """Beyond what is retained as well. Once the follower has as much as it wanted: that there is more, and at the end the last of it."""
+    retained = execution.output(stream)
+    is_full = is_full or cursor.told_truncated
+    if is_full and not cursor.told_truncated and retained.total_bytes > cursor.offset:
+        cursor.told_truncated = True
+        return messages.output_event(execution.id, stream=stream, offset=cursor.offset, data=b"", truncated=True)
+    if is_full and not execution.is_over:
+        return None
+    if is_full:
+        cursor.offset = max(cursor.offset, retained.total_bytes - LAST_BYTES)
+    offset, data = retained.read_live(cursor.offset, size=CHUNK_BYTES)
+    if not data:
+        return None
+    cursor.offset = offset + len(data)
+    return messages.output_event(execution.id, stream=stream, offset=offset, data=data, truncated=False)

@@ -53,6 +53,6 @@ class PipeReader:
         if count == 0:
             self.close()
             return 0
-        if self._into.write(_scratch[:count]):
-            self._on_data()
+        self._into.write(_scratch[:count])
+        self._on_data()
         return count

@@ -1,30 +1,32 @@
-"""One output stream of one attempt: its first MiB, its last KiB, and the count of all of it. Memory is bounded whatever is written.
+"""One output stream of one attempt: its first MiB, what came last, and the count of all of it. Memory is bounded whatever is written.
 
 Not here: who reads the pipe, and who is sent what.
 """
 
 from __future__ import annotations
 
-from servers.sdk.limits import RETAINED_BYTES, STDERR_TAIL_BYTES, TRUNCATION_MARKER
+from servers.sdk.limits import RECENT_BYTES, RETAINED_BYTES, STDERR_TAIL_BYTES, TRUNCATION_MARKER
 
 
 class RetainedOutput:
-    def __init__(self, *, limit_bytes: int = RETAINED_BYTES, tail_bytes: int = STDERR_TAIL_BYTES) -> None:
+    def __init__(self, *, limit_bytes: int = RETAINED_BYTES, tail_bytes: int = STDERR_TAIL_BYTES, recent_bytes: int = RECENT_BYTES) -> None:
         self._limit_bytes = limit_bytes
         self._tail_bytes = tail_bytes
+        self._recent_bytes = max(recent_bytes, tail_bytes)
         self._kept = bytearray()
-        self._tail = b""
+        self._recent = bytearray()
+        """The last of what came after that which is kept."""
         self.total_bytes = 0
 
-    def write(self, data: bytes | memoryview) -> bool:
-        """Whether a reader of what is kept can see a change: more bytes, or that there are more than are kept."""
-        was_truncated = self.is_truncated
+    def write(self, data: bytes | memoryview) -> None:
         room = self._limit_bytes - len(self._kept)
         self.total_bytes += len(data)
         if room > 0:
             self._kept += data[:room]
-        self._tail = (self._tail + bytes(data[-self._tail_bytes :]))[-self._tail_bytes :]
-        return room > 0 or self.is_truncated != was_truncated
+        if len(data) > room:
+            self._recent += data[max(room, 0) :]
+            if len(self._recent) > 2 * self._recent_bytes:  # seldom, so that what is moved is a small part of what is written
+                del self._recent[: -self._recent_bytes]
 
     @property
     def kept_bytes(self) -> int:
@@ -36,10 +38,19 @@ class RetainedOutput:
 
     @property
     def tail(self) -> bytes:
-        return self._tail
+        start = self._kept if len(self._recent) < self._tail_bytes else b""
+        return bytes((start[-self._tail_bytes :] + self._recent[-self._tail_bytes :])[-self._tail_bytes :])
 
     def slice(self, offset: int, *, size: int) -> bytes:
         return bytes(self._kept[offset : offset + size])
+
+    def read_live(self, offset: int, *, size: int) -> tuple[int, bytes]:
+        """What there is from `offset` on, kept or recent; and where it begins, which is later for a reader that is too slow."""
+        if offset < len(self._kept):
+            return offset, self.slice(offset, size=size)
+        first = self.total_bytes - len(self._recent)
+        begin = max(offset, first)
+        return begin, bytes(self._recent[begin - first : begin - first + size])
 
     def text(self, *, limit_bytes: int | None = None) -> str:
         """Valid text of at most `limit_bytes` of UTF-8, the truncation marker not counted.

@@ -34,10 +34,10 @@ class Refused(Exception):
 
 
 class _Session:
-    def __init__(self, name: str, *, takes_batches: bool) -> None:
+    def __init__(self, name: str, *, takes_batches: bool, log_bytes: int) -> None:
         self.name = name
         self.takes_batches = takes_batches
-        self.outbox = Outbox()
+        self.outbox = Outbox(log_bytes=log_bytes)
         self.is_superseded = asyncio.Event()
         self.has_room = asyncio.Event()
         self.has_room.set()
@@ -128,7 +128,7 @@ class SessionService(stream_pb2_grpc.RuntimeStreamServicer):
     def _take_over(self, hello: stream_pb2.Hello) -> _Session:
         registry = self._registry
         assert registry is not None
-        session = _Session(hello.session, takes_batches=hello.takes_batches)
+        session = _Session(hello.session, takes_batches=hello.takes_batches, log_bytes=max(0, hello.log_bytes))
         if self._holder:
             self._holder.is_superseded.set()
         # From this assignment on no frame of an older session is acted on. Welcome comes STRICTLY AFTER.

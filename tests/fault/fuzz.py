@@ -162,7 +162,11 @@ class Everything:
         self._core.handle(RunGone(run.uid), now=2.0, wall=EPOCH)
         may_retry(run, reason="Timeout")
         backoff(run.spec.retry_policy, attempt=2)
-        for refusing in (plan_source, lambda run: build_env(run, outputs_file="/x"), verdicts.timeout_seconds):
+        for refusing in (
+            plan_source,
+            lambda run: build_env(run, outputs_file="/x", resolved=dict.fromkeys(range(256), "")),
+            verdicts.timeout_seconds,
+        ):
             with suppress(KrtError, ValueError):
                 refusing(run)
         assigned = msgspec.structs.replace(run.status, phase="Scheduled", assigned_pod="pod", assigned_pod_uid="pod", attempt=0)

@@ -188,7 +188,7 @@ async def test_row_41_an_environment_too_large_for_the_kernel_fails_with_a_reaso
 
 
 async def test_row_42_what_a_run_carries_is_found_nowhere(platform: Platform) -> None:
-    """In env, args, outputs of failed Runs, crashes of all of our processes with it in their locals: no log, event, status or metric."""
+    """In env, args, crashes of all of our processes with it in their locals: no log, event, status or metric."""
     async with Row.of(platform, "42") as row:
         secret: dict[str, Any] = {"env": [{"name": "TOKEN", "value": CANARY}], "mode": {"task": {"args": [CANARY]}}}
         made: list[Made] = [

@@ -38,7 +38,7 @@ async def test_a_silent_run_has_no_first_output(shared: Cluster) -> None:
 
 
 async def test_a_run_that_never_starts_says_so_by_what_is_missing(shared: Cluster) -> None:
-    run = await shared.wait(await shared.script("true", env=[{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]))
+    run = await shared.wait(await shared.script("true", env=[{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "no.such.field"}}}]))
     assert condition_reason(run) == Reason.PREPARE_SOURCE
     assert set(ledger_of(run)) == {"observed", "assigned", "received", "recorded"}
 

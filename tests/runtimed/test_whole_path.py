@@ -134,11 +134,11 @@ async def test_deleting_a_run_kills_its_processes_and_removes_its_files(shared: 
 @pytest.mark.parametrize(
     ("spec", "reason", "text"),
     [
-        ({"source": {"repoURL": "https://git.example/x.git"}}, "PrepareSource", "prepare source: spec.source.repoURL: "),
+        ({"source": {"repoURL": "http://git.example/x.git"}}, "PrepareSource", "prepare source: spec.source.repoURL: "),
         (
             {"env": [{"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]},
             "PrepareSource",
-            "spec.env[0].valueFrom: the variable 'TOKEN' asks for secretKeyRef",
+            "prepare source: spec.env[0].valueFrom.secretKeyRef: the Runtime does not offer the Secret 's' to its Runs",
         ),
         ({"source": {"inline": "true"}, "timeout": "soon"}, "PrepareSource", "spec.timeout: 'soon' is not a duration"),
         ({"source": {"inline": "echo nonsense >> $KRUNTIME_OUTPUTS"}}, "OutputsInvalid", "line 1"),
@@ -156,6 +156,37 @@ async def test_bad_input_ends_as_failed_with_a_message_that_names_it(
     assert condition(run, "Completed")[:2] == ("False", reason)
     assert text in run.status.message
     assert run.status.outputs == {}
+
+
+@pytest.mark.parametrize(
+    ("end", "phase", "spec"),
+    [("exit 3", "Failed", {}), ("kill -9 $$", "Failed", {}), ("sleep 60", "Timeout", {"timeout": "300ms"})],
+)
+async def test_outputs_of_a_failed_run_are_kept(shared: Cluster, end: str, phase: str, spec: dict[str, Any]) -> None:
+    run = await shared.wait(await shared.script(f'echo "seen=7" >> "$KRUNTIME_OUTPUTS"; {end}', **spec))
+    assert (run.phase, run.status.outputs) == (phase, {"seen": "7"})
+
+
+async def test_outputs_of_a_cancelled_run_are_kept(shared: Cluster, shared_rig: Rig) -> None:
+    mark = shared_rig.folder / "written"
+    run = await shared.script(f'echo "seen=7" >> "$KRUNTIME_OUTPUTS"; touch {mark}; sleep 300')
+    await shared.wait_until(mark.exists)
+    await shared.cancel(run)
+    run = await shared.wait(run)
+    assert (run.phase, run.status.outputs) == ("Cancelled", {"seen": "7"})
+
+
+async def test_bad_outputs_of_a_failed_run_change_nothing_of_its_reason(shared: Cluster) -> None:
+    run = await shared.wait(await shared.script('mkfifo "$KRUNTIME_OUTPUTS"; exit 3'))
+    assert (run.phase, run.status.exit_code, run.status.outputs) == ("Failed", 3, {})
+    assert condition(run, "Completed")[:2] == ("False", "RuntimeError")
+
+
+async def test_a_retry_shows_the_outputs_of_its_last_attempt_alone(shared: Cluster) -> None:
+    policy = {"maxAttempts": 2, "backoff": "50ms"}
+    text = 'echo x >> tries; n=$(wc -l < tries); echo "n$n=$n" >> "$KRUNTIME_OUTPUTS"; exit 1'
+    run = await shared.wait(await shared.script(text, retryPolicy=policy))
+    assert (run.phase, run.status.outputs) == ("Failed", {"n2": "2"})
 
 
 async def test_the_environment_is_the_runs_and_ours_wins_where_reserved(shared: Cluster) -> None:

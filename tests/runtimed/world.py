@@ -155,6 +155,7 @@ class PodWorld:
         self.fenced = 0
         self.broken_disk = False
         self.slow_outputs = False
+        self.slow_workspace = False
         """Their reading is answered by the test."""
         self.crash_after: int | None = None
         self.on_crash: Callable[[], None] = lambda: None
@@ -226,15 +227,19 @@ class PodWorld:
                         self.crash()
                         return
                 self.log.append(decision)
-                queue += self._perform(decision)
+                queue += self._perform(decision, machine=machine)
 
-    def _perform(self, decision: Decision) -> builtins.list[events.Event]:
+    def _perform(self, decision: Decision, *, machine: RunMachine) -> builtins.list[events.Event]:
         match decision:
             case decisions.AskSlot():
                 return [events.SlotGranted()]
+            case decisions.PrepareWorkspace() if self.slow_workspace:
+                return []
             case decisions.PrepareWorkspace(attempt=attempt):
                 self.workspace = Workspace(attempt, "/w", "script", sends_args=True, outputs_file="/w/outputs")
                 return [events.WorkspacePrepared(self.workspace)]
+            case decisions.StopPreparing():
+                return [events.WorkspaceFailed(machine.state.preparing or 0, "prepare source: stopped")]
             case decisions.CleanWorkspace():
                 self.workspace = None
                 return [events.WorkspaceCleaned()]

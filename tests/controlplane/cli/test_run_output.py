@@ -130,6 +130,17 @@ async def test_reading_ends_without_waiting_once_the_log_shows_that_the_run_is_o
     await asyncio.gather(task, return_exceptions=True)
 
 
+async def test_output_that_reaches_the_log_long_after_the_end_is_read_to_its_end() -> None:
+    printed: list[str] = []
+    log = ScriptedLog([[line("a", at="01"), line("b", at="09"), line("c", at="20"), end(at="21"), None]])
+    reader = reader_of(log, printed, quiet_seconds=1000)
+    task = asyncio.create_task(reader.follow())
+    await asyncio.wait_for(reader.finish(task, attempt=1, completed=CREATED.replace(second=2)), 5)
+    assert printed == ["a", "b", "c"]
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_the_end_line_of_an_earlier_attempt_is_not_the_end() -> None:
     printed: list[str] = []
     log = ScriptedLog([[line("first", at="01"), end(at="01", attempt=1), line("second", at="02"), end(at="02", attempt=2), None]])

@@ -37,10 +37,19 @@ def make_pod(
     return Pod(metadata=metadata, status=PodStatus(phase=phase, conditions=conditions))
 
 
-def make_runtime(name: str = "bash", *, template: dict[str, Any] | None = None, **spec: Any) -> Runtime:
+def make_runtime(
+    name: str = "bash", *, template: dict[str, Any] | None = None, annotations: dict[str, str] | None = None, **spec: Any
+) -> Runtime:
     """Decoded from JSON, as it comes from an API server."""
     body = {
-        "metadata": {"name": name, "namespace": "team-a", "uid": "runtime-uid", "generation": 3, "resourceVersion": "7"},
+        "metadata": {
+            "name": name,
+            "namespace": "team-a",
+            "uid": "runtime-uid",
+            "generation": 3,
+            "resourceVersion": "7",
+            "annotations": annotations or {},
+        },
         "spec": {"template": template or {"spec": {"containers": [{"name": "runtime", "image": "bash-runtime"}]}}, **spec},
     }
     return msgspec.json.decode(msgspec.json.encode(body), type=Runtime)

@@ -95,6 +95,16 @@ def test_runtimed_knows_the_uid_of_its_pod() -> None:
     assert env == {"HOSTNAME": "metadata.name", "POD_NAMESPACE": "metadata.namespace", "POD_UID": "metadata.uid"}
 
 
+def test_runtimed_is_told_what_the_runtime_offers_to_its_runs() -> None:
+    annotations = {
+        "kruntimes.io/env-secrets": "db, api.v2",
+        "kruntimes.io/env-config-maps": "settings",
+        "kruntimes.io/git-credentials-secret": "git",
+    }
+    args = container(make_runtime(annotations=annotations), "runtimed")["args"]
+    assert args[-3:] == ["--env-secrets=db,api.v2", "--env-config-maps=settings", "--git-credentials-secret=git"]
+
+
 def test_a_filesystem_store_is_mounted_and_writable_for_our_user() -> None:
     runtime = make_runtime(artifactStore={"driver": "filesystem", "filesystem": {"volumeClaimName": "claim"}})
     spec = pod_spec(runtime)
@@ -146,6 +156,11 @@ def test_a_long_service_account_name_gives_a_short_role_binding() -> None:
         ),
         (make_runtime(template={"spec": {"containers": [{"name": "runtime"}], "volumes": "none"}}), "spec.template"),
         (make_runtime(template={"spec": {"containers": [{"name": "runtime", "ports": {"a": 1}}]}}), "spec.template"),
+        (make_runtime(annotations={"kruntimes.io/env-secrets": "a,--b"}), "metadata.annotations[kruntimes.io/env-secrets]"),
+        (
+            make_runtime(annotations={"kruntimes.io/git-credentials-secret": "a,b"}),
+            "metadata.annotations[kruntimes.io/git-credentials-secret]",
+        ),
     ],
 )
 def test_what_cannot_be_brought_about_names_the_field(runtime: Runtime, field: str) -> None:

@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtimed.hooks.logs import AttemptLog, LineSplitter
+from runtimed.hooks.logs import LAST_BYTES, MAX_LINE_BYTES, AttemptLog, LineSplitter
 from tests.runtimed.world import run_body, to_run
 
 
@@ -62,3 +62,73 @@ def test_a_successor_goes_on_where_the_printed_lines_end() -> None:
     successor.end()
     assert [json.loads(line).get("message") for line in out] == ["one", "two", None]
     assert json.loads(out[-1]) == {"ended_run_uid": "run-1", "attempt": 1}
+
+
+def messages_of(out: list[str]) -> list[tuple[str, str]]:
+    lines = [json.loads(line) for text in out for line in text.split("\n")]
+    return [(line["stream"], line["message"]) for line in lines if "stream" in line]
+
+
+def small_log(out: list[str], *, max_bytes: int) -> AttemptLog:
+    return AttemptLog(to_run(run_body()), attempt=0, pod="p", write=out.append, max_bytes=max_bytes)
+
+
+def test_beyond_the_limit_the_log_has_the_marker_at_once_and_the_last_lines_at_the_end() -> None:
+    out: list[str] = []
+    log = small_log(out, max_bytes=1000)
+    for number in range(20_000):
+        log.feed("stdout", b"%05d\n" % number, offset=number * 6, is_truncated=False)
+    before = messages_of(out)
+    assert before[-1] == ("stdout", "[output truncated]")
+    log.feed("stderr", b"oh\nno", offset=0, is_truncated=False)
+    assert messages_of(out) == before, "the rest is counted, not printed"
+    log.end()
+    after = messages_of(out)[len(before) :]
+    assert after[-3:] == [("stdout", "19999"), ("stderr", "oh"), ("stderr", "no")]
+    assert LAST_BYTES - 6 <= 6 * len([1 for stream, _ in after if stream == "stdout"]) <= LAST_BYTES
+    assert sum(len(text) for text in out[: len(before)]) < 1400
+
+
+def test_what_the_limit_cuts_in_the_middle_of_a_chunk_is_among_the_last_lines() -> None:
+    out: list[str] = []
+    log = small_log(out, max_bytes=100)
+    log.feed("stdout", b"".join(b"%d\n" % number for number in range(200)) + b"partial", offset=0, is_truncated=False)
+    log.end()
+    texts = [text for _, text in messages_of(out)]
+    cut = texts.index("[output truncated]")
+    assert texts[:cut] + texts[cut + 1 :] == [*map(str, range(200)), "partial"]
+
+
+def test_output_that_came_faster_than_it_could_be_taken_is_told_as_missing() -> None:
+    splitter = LineSplitter()
+    splitter.feed(b"one\ntw", offset=0, is_truncated=False)
+    assert splitter.feed(b"ee\nfour\n", offset=1000, is_truncated=False) == ["tw", "[994 bytes of output are missing]", "ee", "four"]
+
+
+def test_a_line_without_an_end_does_not_grow_for_ever() -> None:
+    splitter = LineSplitter()
+    lines: list[str] = []
+    for number in range(100):
+        lines += splitter.feed(b"x" * 65536, offset=number * 65536, is_truncated=False)
+        assert splitter.offset - splitter.printed < MAX_LINE_BYTES
+    assert "".join([*lines, *splitter.finish()]) == "x" * 6553600
+
+
+def test_lines_that_the_log_refuses_are_told_as_missing_and_the_last_of_them_come_at_the_end() -> None:
+    out: list[str] = []
+    kept = iter([True, False, True, False])
+
+    def write_output(text: str) -> bool:
+        is_kept = next(kept)
+        if is_kept:
+            out.append(text)
+        return is_kept
+
+    log = AttemptLog(to_run(run_body()), attempt=0, pod="p", write=out.append, write_output=write_output)
+    for number in range(4):
+        log.feed("stdout", b"%d\n" % number, offset=2 * number, is_truncated=False)
+    log.feed("stdout", b"partial", offset=8, is_truncated=False)
+    log.end()
+    texts = [text for _, text in messages_of(out)]
+    missing = "[output is missing: the log was not written fast enough]"
+    assert texts == ["0", missing, "2", missing, "3", "partial"]

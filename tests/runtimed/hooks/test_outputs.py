@@ -77,6 +77,15 @@ def test_a_link_is_never_followed(tmp_path: Path) -> None:
     assert refused.value.condition_reason == "OutputsInvalid"
 
 
+def test_a_link_in_the_place_of_the_folder_is_never_followed(tmp_path: Path) -> None:
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others" / "outputs").write_text("a=1")
+    (tmp_path / "mine").symlink_to(tmp_path / "others")
+    with pytest.raises(OutputsError) as refused:
+        read_outputs(str(tmp_path / "mine" / "outputs"))
+    assert refused.value.condition_reason == "OutputsInvalid"
+
+
 def test_a_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "outputs").mkdir()
     with pytest.raises(OutputsError, match="not a regular file"):

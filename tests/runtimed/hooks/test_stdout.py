@@ -31,6 +31,17 @@ async def test_a_reader_that_does_not_read_never_stops_the_writer(pipe: tuple[in
     writer.close()
 
 
+async def test_output_is_refused_while_there_is_still_room_for_its_end(pipe: tuple[int, int]) -> None:
+    _, writing = pipe
+    writer = LineWriter(writing, max_pending_bytes=100_000)
+    writer.open()
+    kept = [writer.write_output("x" * 999) for _ in range(300)]
+    assert (kept[0], kept[-1], writer.dropped_lines_total) == (True, False, kept.count(False))
+    writer.write("the end")
+    assert writer.dropped_lines_total == kept.count(False)
+    writer.close()
+
+
 async def test_what_the_pipe_did_not_take_comes_later_and_in_order(pipe: tuple[int, int]) -> None:
     reading, writing = pipe
     writer = LineWriter(writing)

@@ -8,7 +8,8 @@ import pytest
 
 from k8s.api.run import Run
 from runtimed.hooks.env import build_env
-from runtimed.hooks.source import SourceRefused, clean_path, plan_source
+from runtimed.hooks.refusals import SourceRefused
+from runtimed.hooks.source import clean_path, plan_source
 from runtimed.hooks.workspace import Workspaces
 from tests.runtimed.world import UID, run_body, to_run
 
@@ -44,9 +45,13 @@ def test_a_path_that_leaves_the_working_directory_is_refused(path: str) -> None:
         clean_path(path, field="field")
 
 
-def test_a_repository_is_refused_naming_the_field_and_the_remedy() -> None:
-    with pytest.raises(SourceRefused, match=r"spec\.source\.repoURL.*use spec\.source\.inline"):
-        plan_source(run_with(source={"repoURL": "https://git.example/x"}))
+def test_a_repository_has_a_folder_of_its_own(tmp_path: Path) -> None:
+    run = run_with(
+        source={"repoURL": "https://git.example/x", "commitSHA": "v1"}, mode={"task": {"entrypoint": "bin/job.sh", "args": ["a"]}}
+    )
+    workspace = Workspaces(tmp_path).prepare(run, attempt=0, is_reused=False)
+    assert (workspace.working_dir, workspace.entrypoint, workspace.sends_args) == (f"{tmp_path}/{UID}/repo", "bin/job.sh", True)
+    assert workspace.outputs_file == f"{tmp_path}/{UID}/outputs"
 
 
 def test_the_workspace_is_made_and_reused(tmp_path: Path) -> None:
@@ -166,7 +171,6 @@ def test_ours_wins_and_of_equal_names_the_last() -> None:
 @pytest.mark.parametrize(
     ("variable", "text"),
     [
-        ({"name": "T", "valueFrom": {"fieldRef": {"fieldPath": "x"}}}, r"spec\.env\[1\]\.valueFrom.*'T' asks for fieldRef"),
         ({"name": "A=B", "value": "x"}, r"spec\.env\[1\]"),
         ({"name": "A", "value": "secret\0"}, r"spec\.env\[1\]"),
     ],

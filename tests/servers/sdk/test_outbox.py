@@ -7,7 +7,7 @@ from krtpb.executor.v1 import stream_pb2
 from servers.sdk import messages
 from servers.sdk.execution import AttemptId, Execution
 from servers.sdk.exits import Exit, ExitReason
-from servers.sdk.limits import CHUNK_BYTES, RETAINED_BYTES
+from servers.sdk.limits import CHUNK_BYTES, LAST_BYTES, RETAINED_BYTES
 from servers.sdk.outbox import Outbox
 
 
@@ -89,3 +89,53 @@ def test_nothing_is_sent_of_what_was_dropped() -> None:
     outbox.drop(one.id)
     outbox.touch(one)
     assert drain(outbox) == []
+
+
+def outputs(sent: list[stream_pb2.SessionResponse]) -> list[tuple[int, int, bool]]:
+    """(offset, length, truncated) of each."""
+    found = [message.output for message in sent if message.WhichOneof("event") == "output"]
+    return [(output.offset, len(output.data), output.truncated) for output in found]
+
+
+def test_who_asks_for_more_gets_what_is_beyond_the_retained_as_it_comes() -> None:
+    one, outbox = execution(), Outbox(log_bytes=1 << 30)
+    outbox.follow(one)
+    received = 0
+    for _ in range(40):
+        one.stdout.write(b"x" * CHUNK_BYTES)
+        outbox.touch(one)
+        for offset, length, truncated in outputs(drain(outbox)):
+            assert (offset, truncated) == (received, False)
+            received += length
+    assert received == one.stdout.total_bytes > RETAINED_BYTES
+
+
+def test_a_reader_that_is_too_slow_sees_by_the_offset_what_it_has_missed() -> None:
+    one, outbox = execution(), Outbox(log_bytes=1 << 30)
+    outbox.follow(one, stdout_offset=RETAINED_BYTES)
+    one.stdout.write(b"x" * (4 << 20))
+    end(one)
+    outbox.touch(one)
+    sent = drain(outbox)
+    assert kinds(sent)[-1] == "exited"
+    chunks = outputs(sent)
+    assert chunks[0][0] > RETAINED_BYTES
+    assert chunks[-1][0] + chunks[-1][1] == 4 << 20
+
+
+def test_at_its_limit_a_reader_is_told_so_once_and_gets_the_end_at_the_end() -> None:
+    one, outbox = execution(), Outbox(log_bytes=2 * CHUNK_BYTES)
+    outbox.follow(one)
+    for _ in range(10):
+        one.stdout.write(b"x" * CHUNK_BYTES)
+        outbox.touch(one)
+    assert outputs(drain(outbox)) == [(0, CHUNK_BYTES, False), (CHUNK_BYTES, CHUNK_BYTES, False), (2 * CHUNK_BYTES, 0, True)]
+    one.stdout.write(b"last")
+    one.stderr.write(b"oh")
+    outbox.touch(one)
+    assert outputs(drain(outbox)) == [(0, 0, True)], "the limit is the attempt's, not the stream's"
+    end(one)
+    outbox.touch(one)
+    sent = drain(outbox)
+    assert kinds(sent) == ["output", "output", "exited"]
+    assert outputs(sent) == [(9 * CHUNK_BYTES + 4, LAST_BYTES, False), (0, 2, False)]

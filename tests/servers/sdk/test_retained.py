@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,10 +44,20 @@ def test_a_character_is_never_cut_in_two(text: str, size: int) -> None:
     assert text.startswith(decode_start(data[:size], is_cut=size < len(data)))
 
 
-@pytest.mark.parametrize(
-    ("chunks", "changes"),
-    [([b"a"], [True]), ([b"a" * 16, b"b", b"c"], [True, True, False]), ([b"a" * 17, b"b"], [True, False])],
-)
-def test_a_write_tells_whether_a_reader_could_see_it(chunks: list[bytes], changes: list[bool]) -> None:
-    output = RetainedOutput(limit_bytes=LIMIT)
-    assert [output.write(chunk) for chunk in chunks] == changes
+@given(st.lists(st.binary(max_size=12), max_size=12), st.integers(0, 60), st.integers(1, 9))
+def test_a_live_reader_gets_what_is_there_and_where_it_begins(chunks: list[bytes], offset: int, size: int) -> None:
+    whole = b"".join(chunks)
+    output = RetainedOutput(limit_bytes=LIMIT, tail_bytes=4, recent_bytes=8)
+    for chunk in chunks:
+        output.write(chunk)
+    begin, data = output.read_live(offset, size=size)
+    assert data == whole[begin : begin + len(data)]
+    assert begin == offset or (begin > offset >= LIMIT and begin <= max(LIMIT, len(whole) - 8))
+    assert data or offset >= len(whole)
+
+
+def test_memory_is_bounded_by_twice_what_is_recent() -> None:
+    output = RetainedOutput(limit_bytes=LIMIT, tail_bytes=4, recent_bytes=8)
+    for _ in range(1000):
+        output.write(b"x" * 7)
+        assert output.total_bytes - output.read_live(LIMIT, size=1000)[0] <= 16

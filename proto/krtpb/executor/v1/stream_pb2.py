@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ekrtpb/executor/v1/stream.proto\x12\x0b\x65xecutor.v1\".\n\nAttemptKey\x12\x0f\n\x07run_uid\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\"\x88\x02\n\x0eSessionRequest\x12#\n\x05hello\x18\x01 \x01(\x0b\x32\x12.executor.v1.HelloH\x00\x12\'\n\x07\x65xecute\x18\x02 \x01(\x0b\x32\x14.executor.v1.ExecuteH\x00\x12%\n\x06\x63\x61ncel\x18\x03 \x01(\x0b\x32\x13.executor.v1.CancelH\x00\x12%\n\x06\x66orget\x18\x04 \x01(\x0b\x32\x13.executor.v1.ForgetH\x00\x12%\n\x06\x61ttach\x18\x05 \x01(\x0b\x32\x13.executor.v1.AttachH\x00\x12*\n\x05\x62\x61tch\x18\x06 \x01(\x0b\x32\x19.executor.v1.RequestBatchH\x00\x42\x07\n\x05\x65vent\"=\n\x0cRequestBatch\x12-\n\x08requests\x18\x01 \x03(\x0b\x32\x1b.executor.v1.SessionRequest\"R\n\x05Hello\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\r\n\x05slots\x18\x02 \x01(\x05\x12\x15\n\rtakes_batches\x18\x03 \x01(\x08\x12\x12\n\ntakes_line\x18\x04 \x01(\x08\"\xcf\x01\n\x07\x45xecute\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.executor.v1.AttemptKey\x12\x0c\n\x04\x61rgs\x18\x02 \x03(\t\x12*\n\x03\x65nv\x18\x03 \x03(\x0b\x32\x1d.executor.v1.Execute.EnvEntry\x12\x13\n\x0bworking_dir\x18\x04 \x01(\t\x12\x12\n\nentrypoint\x18\x05 \x01(\t\x12\x0f\n\x07handler\x18\x06 \x01(\t\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"D\n\x06\x43\x61ncel\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.executor.v1.AttemptKey\x12\x14\n\x0cgrace_millis\x18\x02 \x01(\x03\".\n\x06\x46orget\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.executor.v1.AttemptKey\"\\\n\x06\x41ttach\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.executor.v1.AttemptKey\x12\x15\n\rstdout_offset\x18\x02 \x01(\x03\x12\x15\n\rstderr_offset\x18\x03 \x01(\x03\"\xbf\x02\n\x0fSessionResponse\x12\'\n\x07welcome\x18\x01 \x01(\x0b\x32\x14.executor.v1.WelcomeH\x00\x12)\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x0b\x32\x15.executor.v1.AcceptedH\x00\x12\'\n\x07started\x18\x03 \x01(\x0b\x32\x14.executor.v1.StartedH\x00\x12%\n\x06output\x18\x04 \x01(\x0b\x32\x13.executor.v1.OutputH\x00\x12%\n\x06\x65xited\x18\x05 \x01(\x0b\x32\x13.executor.v1.ExitedH\x00\x12+\n\tforgotten\x18\x06 \x01(\x0b\x32\x16.executor.v1.ForgottenH\x00\x12+\n\x05\x62\x61tch\x18\x07 \x01(\x0b\x32\x1a.executor.v1.ResponseBatchH\x00\x42\x07\n\x05\x65vent\"@\n\rResponseBatch\x12/\n\tresponses\x18\x01 \x03(\x0b\x32\x1c.executor.v1.SessionResponse\"s\n\x07Welcome\x12\x0f\n\x07\x62oot_id\x18\x01 \x01(\t\x12\x1f\n\x04held\x18\x02 \x03(\x0b\x32\x11.executor.v1.Held\x12\x15\n\rtakes_batches\x18\x03 \x01(\x08\x12\x1f\n\x04line\x18\x04 \x01(\x0b\x32\x11.executor.v1.Line\"#\n\x04Line\x12\x0c\n\x04port\x18\x01 \x01(\x05\x12\r\n\x05token\x18\x02 \x01(\x0c\"n\n\x04Held\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.executor.v1.AttemptKey\x12\x1b\n\x13started_unix_micros\x18\x02 \x01(\x03\x12#\n\x06\x65xited\x18\x03 \x01(\x0b\x32\x13.executor.v1.Exited\"C\n\x08\x41\x63\x63\x65pted\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.executor.v1.AttemptKey\x12\x11\n\tduplicate\x18\x02 \x01(\x08\"Y\n\x07Started\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.executor.v1.AttemptKey\x12\x0b\n\x03pid\x18\x02 \x01(\x05\x12\x1b\n\x13started_unix_micros\x18\x03 \x01(\x03\"\x8a\x01\n\x06Output\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.executor.v1.AttemptKey\x12)\n\x06stream\x18\x02 \x01(\x0e\x32\x19.executor.v1.OutputStream\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\x12\x11\n\ttruncated\x18\x05 \x01(\x08\"\x9b\x02\n\x06\x45xited\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.executor.v1.AttemptKey\x12\'\n\x06reason\x18\x02 \x01(\x0e\x32\x17.executor.v1.ExitReason\x12\x11\n\texit_code\x18\x03 \x01(\x05\x12\x0e\n\x06signal\x18\x04 \x01(\x05\x12\x15\n\rerror_message\x18\x05 \x01(\t\x12\x13\n\x0bstderr_tail\x18\x06 \x01(\x0c\x12\x14\n\x0cstdout_bytes\x18\x07 \x01(\x03\x12\x14\n\x0cstderr_bytes\x18\x08 \x01(\x03\x12\x13\n\x0b\x63pu_seconds\x18\t \x01(\x01\x12\x16\n\x0epeak_rss_bytes\x18\n \x01(\x03\x12\x1a\n\x12\x65xited_unix_micros\x18\x0b \x01(\x03\"1\n\tForgotten\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.executor.v1.AttemptKey*a\n\x0cOutputStream\x12\x1d\n\x19OUTPUT_STREAM_UNSPECIFIED\x10\x00\x12\x18\n\x14OUTPUT_STREAM_STDOUT\x10\x01\x12\x18\n\x14OUTPUT_STREAM_STDERR\x10\x02*\x8f\x01\n\nExitReason\x12\x1b\n\x17\x45XIT_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x45XIT_REASON_EXITED\x10\x01\x12\x19\n\x15\x45XIT_REASON_CANCELLED\x10\x02\x12\x1b\n\x17\x45XIT_REASON_NOT_STARTED\x10\x03\x12\x14\n\x10\x45XIT_REASON_LOST\x10\x04\x32Y\n\rRuntimeStream\x12H\n\x07Session\x12\x1b.executor.v1.SessionRequest\x1a\x1c.executor.v1.SessionResponse(\x01\x30\x01\x42\x39Z7github.com/kruntimes/kruntimes/api/runtime/v1;runtimev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ekrtpb/executor/v1/stream.proto\x12\x0b\x65xecutor.v1\".\n\nAttemptKey\x12\x0f\n\x07run_uid\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\"\x88\x02\n\x0eSessionRequest\x12#\n\x05hello\x18\x01 \x01(\x0b\x32\x12.executor.v1.HelloH\x00\x12\'\n\x07\x65xecute\x18\x02 \x01(\x0b\x32\x14.executor.v1.ExecuteH\x00\x12%\n\x06\x63\x61ncel\x18\x03 \x01(\x0b\x32\x13.executor.v1.CancelH\x00\x12%\n\x06\x66orget\x18\x04 \x01(\x0b\x32\x13.executor.v1.ForgetH\x00\x12%\n\x06\x61ttach\x18\x05 \x01(\x0b\x32\x13.executor.v1.AttachH\x00\x12*\n\x05\x62\x61tch\x18\x06 \x01(\x0b\x32\x19.executor.v1.RequestBatchH\x00\x42\x07\n\x05\x65vent\"=\n\x0cRequestBatch\x12-\n\x08requests\x18\x01 \x03(\x0b\x32\x1b.executor.v1.SessionRequest\"e\n\x05Hello\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\r\n\x05slots\x18\x02 \x01(\x05\x12\x15\n\rtakes_batches\x18\x03 \x01(\x08\x12\x12\n\ntakes_line\x18\x04 \x01(\x08\x12\x11\n\tlog_bytes\x18\x05 \x01(\x03\"\xcf\x01\n\x07\x45xecute\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.executor.v1.AttemptKey\x12\x0c\n\x04\x61rgs\x18\x02 \x03(\t\x12*\n\x03\x65nv\x18\x03 \x03(\x0b\x32\x1d.executor.v1.Execute.EnvEntry\x12\x13\n\x0bworking_dir\x18\x04 \x01(\t\x12\x12\n\nentrypoint\x18\x05 \x01(\t\x12\x0f\n\x07handler\x18\x06 \x01(\t\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"D\n\x06\x43\x61ncel\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.executor.v1.AttemptKey\x12\x14\n\x0cgrace_millis\x18\x02 \x01(\x03\".\n\x06\x46orget\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.executor.v1.AttemptKey\"\\\n\x06\x41ttach\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.executor.v1.AttemptKey\x12\x15\n\rstdout_offset\x18\x02 \x01(\x03\x12\x15\n\rstderr_offset\x18\x03 \x01(\x03\"\xbf\x02\n\x0fSessionResponse\x12\'\n\x07welcome\x18\x01 \x01(\x0b\x32\x14.executor.v1.WelcomeH\x00\x12)\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x0b\x32\x15.executor.v1.AcceptedH\x00\x12\'\n\x07started\x18\x03 \x01(\x0b\x32\x14.executor.v1.StartedH\x00\x12%\n\x06output\x18\x04 \x01(\x0b\x32\x13.executor.v1.OutputH\x00\x12%\n\x06\x65xited\x18\x05 \x01(\x0b\x32\x13.executor.v1.ExitedH\x00\x12+\n\tforgotten\x18\x06 \x01(\x0b\x32\x16.executor.v1.ForgottenH\x00\x12+\n\x05\x62\x61tch\x18\x07 \x01(\x0b\x32\x1a.executor.v1.ResponseBatchH\x00\x42\x07\n\x05\x65vent\"@\n\rResponseBatch\x12/\n\tresponses\x18\x01 \x03(\x0b\x32\x1c.executor.v1.SessionResponse\"s\n\x07Welcome\x12\x0f\n\x07\x62oot_id\x18\x01 \x01(\t\x12\x1f\n\x04held\x18\x02 \x03(\x0b\x32\x11.executor.v1.Held\x12\x15\n\rtakes_batches\x18\x03 \x01(\x08\x12\x1f\n\x04line\x18\x04 \x01(\x0b\x32\x11.executor.v1.Line\"#\n\x04Line\x12\x0c\n\x04port\x18\x01 \x01(\x05\x12\r\n\x05token\x18\x02 \x01(\x0c\"n\n\x04Held\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.executor.v1.AttemptKey\x12\x1b\n\x13started_unix_micros\x18\x02 \x01(\x03\x12#\n\x06\x65xited\x18\x03 \x01(\x0b\x32\x13.executor.v1.Exited\"C\n\x08\x41\x63\x63\x65pted\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.executor.v1.AttemptKey\x12\x11\n\tduplicate\x18\x02 \x01(\x08\"Y\n\x07Started\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.executor.v1.AttemptKey\x12\x0b\n\x03pid\x18\x02 \x01(\x05\x12\x1b\n\x13started_unix_micros\x18\x03 \x01(\x03\"\x8a\x01\n\x06Output\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.executor.v1.AttemptKey\x12)\n\x06stream\x18\x02 \x01(\x0e\x32\x19.executor.v1.OutputStream\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\x12\x11\n\ttruncated\x18\x05 \x01(\x08\"\x9b\x02\n\x06\x45xited\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.executor.v1.AttemptKey\x12\'\n\x06reason\x18\x02 \x01(\x0e\x32\x17.executor.v1.ExitReason\x12\x11\n\texit_code\x18\x03 \x01(\x05\x12\x0e\n\x06signal\x18\x04 \x01(\x05\x12\x15\n\rerror_message\x18\x05 \x01(\t\x12\x13\n\x0bstderr_tail\x18\x06 \x01(\x0c\x12\x14\n\x0cstdout_bytes\x18\x07 \x01(\x03\x12\x14\n\x0cstderr_bytes\x18\x08 \x01(\x03\x12\x13\n\x0b\x63pu_seconds\x18\t \x01(\x01\x12\x16\n\x0epeak_rss_bytes\x18\n \x01(\x03\x12\x1a\n\x12\x65xited_unix_micros\x18\x0b \x01(\x03\"1\n\tForgotten\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.executor.v1.AttemptKey*a\n\x0cOutputStream\x12\x1d\n\x19OUTPUT_STREAM_UNSPECIFIED\x10\x00\x12\x18\n\x14OUTPUT_STREAM_STDOUT\x10\x01\x12\x18\n\x14OUTPUT_STREAM_STDERR\x10\x02*\x8f\x01\n\nExitReason\x12\x1b\n\x17\x45XIT_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x45XIT_REASON_EXITED\x10\x01\x12\x19\n\x15\x45XIT_REASON_CANCELLED\x10\x02\x12\x1b\n\x17\x45XIT_REASON_NOT_STARTED\x10\x03\x12\x14\n\x10\x45XIT_REASON_LOST\x10\x04\x32Y\n\rRuntimeStream\x12H\n\x07Session\x12\x1b.executor.v1.SessionRequest\x1a\x1c.executor.v1.SessionResponse(\x01\x30\x01\x42\x39Z7github.com/kruntimes/kruntimes/api/runtime/v1;runtimev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,10 +34,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'Z7github.com/kruntimes/kruntimes/api/runtime/v1;runtimev1'
   _globals['_EXECUTE_ENVENTRY']._loaded_options = None
   _globals['_EXECUTE_ENVENTRY']._serialized_options = b'8\001'
-  _globals['_OUTPUTSTREAM']._serialized_start=2223
-  _globals['_OUTPUTSTREAM']._serialized_end=2320
-  _globals['_EXITREASON']._serialized_start=2323
-  _globals['_EXITREASON']._serialized_end=2466
+  _globals['_OUTPUTSTREAM']._serialized_start=2242
+  _globals['_OUTPUTSTREAM']._serialized_end=2339
+  _globals['_EXITREASON']._serialized_start=2342
+  _globals['_EXITREASON']._serialized_end=2485
   _globals['_ATTEMPTKEY']._serialized_start=47
   _globals['_ATTEMPTKEY']._serialized_end=93
   _globals['_SESSIONREQUEST']._serialized_start=96
@@ -45,37 +45,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REQUESTBATCH']._serialized_start=362
   _globals['_REQUESTBATCH']._serialized_end=423
   _globals['_HELLO']._serialized_start=425
-  _globals['_HELLO']._serialized_end=507
-  _globals['_EXECUTE']._serialized_start=510
-  _globals['_EXECUTE']._serialized_end=717
-  _globals['_EXECUTE_ENVENTRY']._serialized_start=675
-  _globals['_EXECUTE_ENVENTRY']._serialized_end=717
-  _globals['_CANCEL']._serialized_start=719
-  _globals['_CANCEL']._serialized_end=787
-  _globals['_FORGET']._serialized_start=789
-  _globals['_FORGET']._serialized_end=835
-  _globals['_ATTACH']._serialized_start=837
-  _globals['_ATTACH']._serialized_end=929
-  _globals['_SESSIONRESPONSE']._serialized_start=932
-  _globals['_SESSIONRESPONSE']._serialized_end=1251
-  _globals['_RESPONSEBATCH']._serialized_start=1253
-  _globals['_RESPONSEBATCH']._serialized_end=1317
-  _globals['_WELCOME']._serialized_start=1319
-  _globals['_WELCOME']._serialized_end=1434
-  _globals['_LINE']._serialized_start=1436
-  _globals['_LINE']._serialized_end=1471
-  _globals['_HELD']._serialized_start=1473
-  _globals['_HELD']._serialized_end=1583
-  _globals['_ACCEPTED']._serialized_start=1585
-  _globals['_ACCEPTED']._serialized_end=1652
-  _globals['_STARTED']._serialized_start=1654
-  _globals['_STARTED']._serialized_end=1743
-  _globals['_OUTPUT']._serialized_start=1746
-  _globals['_OUTPUT']._serialized_end=1884
-  _globals['_EXITED']._serialized_start=1887
-  _globals['_EXITED']._serialized_end=2170
-  _globals['_FORGOTTEN']._serialized_start=2172
-  _globals['_FORGOTTEN']._serialized_end=2221
-  _globals['_RUNTIMESTREAM']._serialized_start=2468
-  _globals['_RUNTIMESTREAM']._serialized_end=2557
+  _globals['_HELLO']._serialized_end=526
+  _globals['_EXECUTE']._serialized_start=529
+  _globals['_EXECUTE']._serialized_end=736
+  _globals['_EXECUTE_ENVENTRY']._serialized_start=694
+  _globals['_EXECUTE_ENVENTRY']._serialized_end=736
+  _globals['_CANCEL']._serialized_start=738
+  _globals['_CANCEL']._serialized_end=806
+  _globals['_FORGET']._serialized_start=808
+  _globals['_FORGET']._serialized_end=854
+  _globals['_ATTACH']._serialized_start=856
+  _globals['_ATTACH']._serialized_end=948
+  _globals['_SESSIONRESPONSE']._serialized_start=951
+  _globals['_SESSIONRESPONSE']._serialized_end=1270
+  _globals['_RESPONSEBATCH']._serialized_start=1272
+  _globals['_RESPONSEBATCH']._serialized_end=1336
+  _globals['_WELCOME']._serialized_start=1338
+  _globals['_WELCOME']._serialized_end=1453
+  _globals['_LINE']._serialized_start=1455
+  _globals['_LINE']._serialized_end=1490
+  _globals['_HELD']._serialized_start=1492
+  _globals['_HELD']._serialized_end=1602
+  _globals['_ACCEPTED']._serialized_start=1604
+  _globals['_ACCEPTED']._serialized_end=1671
+  _globals['_STARTED']._serialized_start=1673
+  _globals['_STARTED']._serialized_end=1762
+  _globals['_OUTPUT']._serialized_start=1765
+  _globals['_OUTPUT']._serialized_end=1903
+  _globals['_EXITED']._serialized_start=1906
+  _globals['_EXITED']._serialized_end=2189
+  _globals['_FORGOTTEN']._serialized_start=2191
+  _globals['_FORGOTTEN']._serialized_end=2240
+  _globals['_RUNTIMESTREAM']._serialized_start=2487
+  _globals['_RUNTIMESTREAM']._serialized_end=2576
 # @@protoc_insertion_point(module_scope)

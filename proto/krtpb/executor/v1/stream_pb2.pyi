@@ -60,16 +60,18 @@ class RequestBatch(_message.Message):
     def __init__(self, requests: _Optional[_Iterable[_Union[SessionRequest, _Mapping]]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("session", "slots", "takes_batches", "takes_line")
+    __slots__ = ("session", "slots", "takes_batches", "takes_line", "log_bytes")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     SLOTS_FIELD_NUMBER: _ClassVar[int]
     TAKES_BATCHES_FIELD_NUMBER: _ClassVar[int]
     TAKES_LINE_FIELD_NUMBER: _ClassVar[int]
+    LOG_BYTES_FIELD_NUMBER: _ClassVar[int]
     session: str
     slots: int
     takes_batches: bool
     takes_line: bool
-    def __init__(self, session: _Optional[str] = ..., slots: _Optional[int] = ..., takes_batches: _Optional[bool] = ..., takes_line: _Optional[bool] = ...) -> None: ...
+    log_bytes: int
+    def __init__(self, session: _Optional[str] = ..., slots: _Optional[int] = ..., takes_batches: _Optional[bool] = ..., takes_line: _Optional[bool] = ..., log_bytes: _Optional[int] = ...) -> None: ...
 
 class Execute(_message.Message):
     __slots__ = ("key", "args", "env", "working_dir", "entrypoint", "handler")
