@@ -7,7 +7,7 @@ from k8s.api.run import Run
 from runtimed.hooks.source import SourceRefused
 
 
-def build_env(run: Run, *, outputs_file: str) -> dict[str, str]:
+def build_env(run: Run, *, outputs_file: str, artifacts_dir: str = "") -> dict[str, str]:
     """Name to value; of two equal names the last counts. Raises SourceRefused naming a variable that cannot be resolved."""
     env: dict[str, str] = {}
     for index, variable in enumerate(run.spec.env):
@@ -24,4 +24,6 @@ def build_env(run: Run, *, outputs_file: str) -> dict[str, str]:
         if variable.name not in names.RESERVED_ENV_NAMES:
             env[variable.name] = variable.value
     env[names.OUTPUTS_ENV] = outputs_file
+    if artifacts_dir:
+        env[names.ARTIFACTS_DIR_ENV] = artifacts_dir
     return env

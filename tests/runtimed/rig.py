@@ -59,6 +59,7 @@ class Rig:
         self.server: Child | None = None
         self.runtimed: Child | None = None
         self._generation = 0
+        self.runtimed_flags: tuple[str, ...] = ()
         self.runtimed_program: tuple[str, ...] = ("-m", "runtimed")
         self.environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(REPO), str(REPO / "proto")])}
 
@@ -86,6 +87,7 @@ class Rig:
             f"--workspace={self.workspace}",
             f"--state-dir={self.state_dir}",
             f"--kubeconfig={self.api.kubeconfig_of('kruntimes-runtimed')}",
+            *self.runtimed_flags,
         ]
         environment = self.environment | {"HOSTNAME": self.pod_name, "POD_NAMESPACE": NAMESPACE, "POD_UID": self.pod_uid}
         self.runtimed = Child(command, log=self.folder / "runtimed.log", env=environment)
