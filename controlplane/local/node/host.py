@@ -41,9 +41,10 @@ class Host:
     ports: Ports = field(default_factory=Ports)
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
-    def folders(self, pod_uid: str) -> PodFolders:
+    def folders(self, pod_uid: str, *, namespace: str) -> PodFolders:
         memory = self.memory_root
-        return PodFolders(self.root / "pods" / pod_uid, memory / pod_uid if memory is not None else None)
+        claims = self.root / "claims" / namespace
+        return PodFolders(self.root / "pods" / pod_uid, memory / pod_uid if memory is not None else None, claims)
 
     @property
     def memory_root(self) -> Path | None:
