@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import os
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -15,8 +13,6 @@ from runtimed.artifacts.errors import ArtifactRefused
 FILE: Final = "file"
 DIRECTORY: Final = "directory"
 CHUNK_BYTES: Final = 1 << 20
-LARGE_BYTES: Final = 16 << 20
-"""From here on a second thread is worth its start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,35 +51,12 @@ class Intake:
 
     def chunks(self) -> Iterator[memoryview]:
         """Each is valid until the next is asked for. Raises ArtifactRefused past the limit."""
-        if self.source.size > LARGE_BYTES:
-            yield from self._chunks_hashed_beside()
-            return
         buffer = memoryview(bytearray(min(CHUNK_BYTES, max(1, self.source.size + 1))))
         while taken := self.read_into(buffer):
             yield buffer[:taken]
 
-    def _chunks_hashed_beside(self) -> Iterator[memoryview]:
-        """Hashing takes longer than writing: a thread of its own does it meanwhile, on the one of two buffers that is being written."""
-        buffers = [memoryview(bytearray(CHUNK_BYTES)) for _ in range(2)]
-        hashed: list[Future[None] | None] = [None, None]
-        with ThreadPoolExecutor(1, thread_name_prefix="artifact digest") as hashing:
-            for turn in itertools.cycle((0, 1)):
-                before = hashed[turn]
-                if before is not None:
-                    before.result()
-                taken = self._fill(buffers[turn])
-                if not taken:
-                    return
-                hashed[turn] = hashing.submit(self._hash.update, buffers[turn][:taken])
-                yield buffers[turn][:taken]
-
     def read_into(self, buffer: memoryview) -> int:
         """Fills it as far as the file goes; 0 at its end."""
-        filled = self._fill(buffer)
-        self._hash.update(buffer[:filled])
-        return filled
-
-    def _fill(self, buffer: memoryview) -> int:
         filled = 0
         while filled < len(buffer):
             read = os.preadv(self.source.fd, [buffer[filled:]], self.size + filled)
@@ -93,6 +66,7 @@ class Intake:
         self.size += filled
         if self.size > self.source.max_bytes:
             raise self._too_large(self.size)
+        self._hash.update(buffer[:filled])
         return filled
 
     @property
