@@ -8,41 +8,10 @@ from typing import Any
 
 import click
 
+from k8s.api.errors import UsageError
 from k8s.manager import BindAddressType, Lifecycle, manager_options, run_process, take_settings
+from runtimed.artifacts.flags import artifact_options, take_limits, take_store
 from runtimed.settings import Offers, RuntimedSettings
-
-_ARTIFACT_TEXT_FLAGS = (
-    "--artifact-store-driver",
-    "--artifact-store-root",
-    "--artifact-volume-claim",
-    "--artifact-s3-bucket",
-    "--artifact-s3-prefix",
-    "--artifact-s3-region",
-    "--artifact-s3-endpoint",
-    "--artifact-s3-force-path-style",
-    "--artifact-s3-credentials-secret-name",
-    "--artifact-s3-upload-part-size",
-    "--artifact-s3-upload-concurrency",
-    "--max-artifact-bytes",
-    "--max-artifacts-bytes",
-)
-_WITHOUT_STORE = ("--max-artifact-bytes", "--max-artifacts-bytes")
-"""Limits alone ask for no store: they are accepted and mean nothing yet."""
-
-
-def _artifact_options(command: Any) -> Any:
-    for flag in reversed(_ARTIFACT_TEXT_FLAGS):
-        command = click.option(flag, default="", hidden=True)(command)
-    return command
-
-
-def _refuse_artifacts(parameters: dict[str, Any]) -> None:
-    for flag in _ARTIFACT_TEXT_FLAGS:
-        value = parameters.pop(flag.removeprefix("--").replace("-", "_"))
-        if value not in ("", "false", "0") and flag not in _WITHOUT_STORE:
-            raise click.UsageError(
-                f"{flag}: this version of runtimed has no artifact store yet; remove spec.artifactStore from the Runtime"
-            )
 
 
 def _names(text: str) -> frozenset[str]:
@@ -69,17 +38,25 @@ def _names(text: str) -> frozenset[str]:
 @click.option("--env-config-maps", metavar="NAME,…", default="", help="ConfigMaps that the env of Runs may refer to.")
 @click.option("--git-credentials-secret", metavar="NAME", default="", help="The Secret with which repositories are fetched.")
 @manager_options(metrics=":9090", health=":9094", has_leader_election=False)
-@_artifact_options
+@artifact_options
 def main(**parameters: Any) -> None:
     """Owns the Runs of one Runtime Pod: takes what is bound to it, has it executed, and reports."""
-    _refuse_artifacts(parameters)
     manager = take_settings(parameters)
+    try:
+        store = take_store(parameters)
+    except UsageError as error:
+        raise click.UsageError(str(error)) from error
+    if store is not None and not parameters["runtime_name"]:
+        raise click.UsageError("--runtime-name: an artifact store needs the name of the Runtime, for it serves no other's artifacts")
     settings = RuntimedSettings(
         runtime_endpoint=parameters["runtime_endpoint"],
         runtime_name=parameters["runtime_name"],
         workers=max(1, parameters["workers"]),
         status_addr=parameters["status_addr"],
         workspace=parameters["workspace"].absolute(),
+        artifact_store=store,
+        artifact_limits=take_limits(parameters),
+        artifact_patience_seconds=parameters["artifact_store_patience"],
         state_dir=parameters["state_dir"].absolute(),
         memory_dir=parameters["memory_dir"].absolute() if parameters["memory_dir"] else None,
         max_log_bytes=parameters["max_log_bytes"],

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from runtimed.artifacts.flags import DEFAULT_PATIENCE_SECONDS
+from runtimed.artifacts.job import Limits
+from runtimed.artifacts.settings import StoreSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,11 @@ class RuntimedSettings:
     """gRPC status for old clients. Without a host: loopback only, for a port-forward dials localhost in the Pod."""
     workspace: Path = Path("/workspace")
     """Shared with the Runtime Server: one folder a Run."""
+    artifact_store: StoreSettings | None = None
+    """Where artifacts of Runs are kept; None for nowhere."""
+    artifact_limits: Limits = field(default_factory=Limits)
+    artifact_patience_seconds: float = DEFAULT_PATIENCE_SECONDS
+    """How long the store may take nothing new of an upload before the Run fails for it."""
     state_dir: Path = Path("/var/run/kruntimes/state")
     """Markers and result records: ours alone, mounted nowhere else."""
     memory_dir: Path | None = None

@@ -18,6 +18,7 @@ _COMMANDS = {
     "get": ("controlplane.cli.runs:get", "Show Runs (or Runtimes) by name."),
     "list": ("controlplane.cli.runs:list_runs", "List Runs."),
     "logs": ("controlplane.cli.logs:logs", "Print the output of a Run."),
+    "artifact": ("controlplane.cli.artifacts:artifact", "List and download the files that a Run left."),
     "explain": ("controlplane.cli.explain:explain", "Explain a Run: where its time went, what it waits for, what it cost."),
     "cancel": ("controlplane.cli.runs:cancel", "Ask for Runs to be cancelled."),
     "delete": ("controlplane.cli.runs:delete", "Delete Runs; what is running is stopped."),

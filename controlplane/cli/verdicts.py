@@ -52,8 +52,10 @@ def exit_code_of_run(run: Run) -> int:
         return _BY_REASON[reason]
     if own := _own_exit_code(run.status.exit_code):
         return own
-    # RuntimeError without a process that failed: the server refused to start it (nothing to run, bad entrypoint).
-    return CANNOT_EXECUTE if reason == Reason.RUNTIME_ERROR else PLATFORM_FAILED
+    # RuntimeError without a process: the server refused to start it (nothing to run, bad entrypoint). With one that ended well: what
+    # it left did not get into the artifact store.
+    is_refused = reason == Reason.RUNTIME_ERROR and run.status.exit_code is None
+    return CANNOT_EXECUTE if is_refused else PLATFORM_FAILED
 
 
 def _own_exit_code(code: int | None) -> int:

@@ -1,4 +1,7 @@
-"""The controllers: Runtimes, stale Runs, Runs past their time to live. One reconciler a file; `main` is krt-controller."""
+"""The controllers: Runtimes, stale Runs, Runs past their time to live, artifacts of deleted Runs. One reconciler a file.
+
+`main` is krt-controller.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,9 @@ from typing import Any
 
 import click
 
+from controlplane.controllers import artifact_cleanup
 from controlplane.controllers.access_removal import AccessRemoval
+from controlplane.controllers.maintainer_objects import MaintainerSettings
 from controlplane.controllers.options import CidrsType, QuantityType
 from controlplane.controllers.pod_troubles import RUNTIME_PODS
 from controlplane.controllers.reaper import COMPONENT, StaleRunReaper
@@ -50,6 +55,9 @@ PROCESS = "krt-controller"
 )
 @click.option("--runtime-maintainer-image", default="", help="Image of the artifact maintainer.")
 @click.option("--runtime-maintainer-image-pull-secrets", default="", help="Its pull secrets, separated by commas.")
+@click.option(
+    "--artifact-give-up", type=SecondsType(), default="1h", show_default=True, help="How long a deleted Run waits for its artifacts' store."
+)
 def main(
     stale_threshold: float,
     default_daemon_image: str,
@@ -57,11 +65,14 @@ def main(
     runtimed_memory_limit: str,
     runtime_metrics_ingress: bool,
     runtime_egress_cidrs: tuple[str, ...],
+    artifact_give_up: float,
     **parameters: Any,
 ) -> None:
     """Keeps Runtimes, Runs and their Pods consistent."""
-    # Artifact cleanup comes with the maintainer: until then its two flags are accepted, so that manifests need not change twice.
-    del parameters["runtime_maintainer_image"], parameters["runtime_maintainer_image_pull_secrets"]
+    secrets = parameters.pop("runtime_maintainer_image_pull_secrets").split(",")
+    maintainer_settings = MaintainerSettings(
+        image=parameters.pop("runtime_maintainer_image"), pull_secrets=tuple(name.strip() for name in secrets if name.strip())
+    )
     settings = take_settings(parameters)
     runtime_settings = RuntimeSettings(
         default_daemon_image=default_daemon_image or DAEMON_IMAGE,
@@ -72,19 +83,36 @@ def main(
     )
 
     async def run(lifecycle: Lifecycle) -> None:
-        await control(lifecycle, settings, runtime_settings=runtime_settings, stale_threshold_seconds=stale_threshold)
+        await control(
+            lifecycle,
+            settings,
+            runtime_settings=runtime_settings,
+            maintainer_settings=maintainer_settings,
+            stale_threshold_seconds=stale_threshold,
+            artifact_give_up_seconds=artifact_give_up,
+        )
 
     sys.exit(run_process(PROCESS, run, log_level=settings.log_level))
 
 
 async def control(
-    lifecycle: Lifecycle, settings: ManagerSettings, *, runtime_settings: RuntimeSettings, stale_threshold_seconds: float
+    lifecycle: Lifecycle,
+    settings: ManagerSettings,
+    *,
+    runtime_settings: RuntimeSettings,
+    maintainer_settings: MaintainerSettings,
+    stale_threshold_seconds: float,
+    artifact_give_up_seconds: float,
 ) -> None:
     """The process, until it is asked to stop."""
 
     async def lead(client: ApiClient) -> None:
         instance = f"{socket.gethostname()}_{os.getpid()}"
-        async with EventRecorder(client, component=COMPONENT, instance=instance) as events, Tasks() as tasks:
+        async with (
+            EventRecorder(client, component=COMPONENT, instance=instance) as events,
+            EventRecorder(client, component=artifact_cleanup.COMPONENT, instance=instance) as cleanup_events,
+            Tasks() as tasks,
+        ):
             pods = Informer(client, RUNTIME_PODS, label_selector=RUNTIME_LABEL)
             watches = RuntimeWatches(client, pods=pods)
             runtimes = RuntimeController(client, watches=watches, settings=runtime_settings)
@@ -97,6 +125,10 @@ async def control(
             tasks.start(removal.run(), name="access removal")
             tasks.start(reaper.run(), name="reaper")
             tasks.start(FinishedRunCollector(client).run(), name="finished run collector")
+            cleanup = artifact_cleanup.ArtifactCleanup(
+                client, settings=maintainer_settings, events=cleanup_events, give_up_seconds=artifact_give_up_seconds
+            )
+            tasks.start(cleanup.run(), name="artifact cleanup")
             await lifecycle.stopping.wait()
 
     await serve(lifecycle, settings, name=PROCESS, lease_name=CONTROLLER_LEASE, probed=RUNTIMES, registry=make_registry(), work=lead)

@@ -31,6 +31,8 @@ from k8s.manager import Lifecycle, run_process
 
 MAX_EARLY_ENDS = 3
 """A component that ends so often before it was ever ready cannot start: say so instead of trying for ever."""
+MAINTAINER_FLAG = "--runtime-maintainer-image=kruntimes-controller"
+"""The node knows its command, and takes it from this machine."""
 NODE_STOP_SECONDS = 20.0
 """Its Pods get 10 s, and it needs a moment to tell the API server."""
 STOP_SECONDS = 5.0
@@ -54,7 +56,7 @@ class Daemon:
         self._apiserver = self._supervise("apiserver", self._apiserver_command, announces=True)
         self._others = [
             self._supervise_manager("scheduler", "krt-scheduler", health_port=health.take()),
-            self._supervise_manager("controllers", "krt-controller", health_port=health.take()),
+            self._supervise_manager("controllers", "krt-controller", MAINTAINER_FLAG, health_port=health.take()),
             self._supervise("node", self._node_command, announces=True, stop_seconds=NODE_STOP_SECONDS),
         ]
 
@@ -116,8 +118,9 @@ class Daemon:
     def _url(self) -> str:
         return str(self._apiserver.announcement.get("url", ""))
 
-    def _supervise_manager(self, name: str, program: str, *, health_port: int) -> Supervised:
+    def _supervise_manager(self, name: str, program: str, *more: str, health_port: int) -> Supervised:
         flags = [
+            *more,
             f"--kubeconfig={self._state.kubeconfig}",
             "--metrics-bind-address=127.0.0.1:0",
             f"--health-probe-bind-address=127.0.0.1:{health_port}",

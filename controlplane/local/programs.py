@@ -16,6 +16,7 @@ STATE_MARK = "KRUNTIMES_LOCAL_STATE"
 _ENTRY_POINTS = {
     "krt-scheduler": "controlplane.scheduler",
     "krt-controller": "controlplane.controllers",
+    "krt-maintainer": "runtimed.maintainer",
     "runtimed": "runtimed",
     "krt-server-bash": "servers.bash",
     "krt-server-python": "servers.python",

@@ -17,6 +17,8 @@ RUNTIMED_READY_CONDITION = f"{GROUP}/RuntimedReady"
 """Pod condition: runtimed's heartbeat. True and probed within the freshness limit, or the Pod takes no Runs."""
 RUNTIME_POD_TOPOLOGY = f"{GROUP}/runtime-pod"
 ARTIFACT_CLEANUP_FINALIZER = f"{GROUP}/artifact-cleanup"
+ARTIFACTS_LABEL = f"{GROUP}/artifacts"
+"""On Runs that have that finalizer, as `true`: by it they are watched, so that those without artifacts cost nobody anything."""
 FUNCTION_CLEANUP_FINALIZER = f"{GROUP}/function-cleanup"
 
 ENV_SECRETS_ANNOTATION = f"{GROUP}/env-secrets"

@@ -7,9 +7,11 @@ resourceVersion (`k8s.client.conditional_status`), runtimed under its fence (`k8
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
+
+import msgspec
 
 from k8s.api import conditions, phases
 from k8s.api.conditions import conditions_to_json, set_condition
@@ -17,7 +19,7 @@ from k8s.api.ledger import bound_part, timings_to_json
 from k8s.api.meta import Condition
 from k8s.api.phases import Reason
 from k8s.api.retry import may_retry, next_attempt
-from k8s.api.run import Run, Timings
+from k8s.api.run import ArtifactRef, Run, Timings
 from k8s.api.timestamps import format_timestamp
 
 StatusChange = dict[str, Any]
@@ -90,7 +92,26 @@ def resumed(run: Run, *, timings: Timings, now: datetime) -> StatusChange:
     }
 
 
-def succeeded(run: Run, *, outputs: Mapping[str, str], exit_code: int | None, timings: Timings, now: datetime) -> StatusChange:
+def storing(run: Run, *, artifact_store: Mapping[str, Any], timings: Timings, now: datetime) -> StatusChange:
+    """Where its artifacts go, before any does. It is being executed, so whoever looks is told so."""
+    condition = next((condition for condition in run.status.conditions if condition.type == conditions.RUNNING), None)
+    shown: StatusChange = {}
+    if run.phase == phases.SCHEDULED:
+        shown = running(run, timings=timings, now=now)
+    elif condition is not None and condition.status == "False":
+        shown = resumed(run, timings=timings, now=now)
+    return {**shown, "artifactStore": dict(artifact_store)}
+
+
+def succeeded(
+    run: Run,
+    *,
+    outputs: Mapping[str, str],
+    artifact_refs: Sequence[ArtifactRef] = (),
+    exit_code: int | None,
+    timings: Timings,
+    now: datetime,
+) -> StatusChange:
     """-> Succeeded."""
     ended = set_condition(run.status.conditions, type=conditions.RUNNING, status="False", reason=Reason.COMPLETED, message="", now=now)
     ended = set_condition(
@@ -106,6 +127,8 @@ def succeeded(run: Run, *, outputs: Mapping[str, str], exit_code: int | None, ti
     }
     if outputs:
         change["outputs"] = dict(outputs)
+    if artifact_refs:
+        change["artifactRefs"] = [artifact_ref_to_json(ref) for ref in artifact_refs]
     return change
 
 
@@ -159,6 +182,11 @@ def handed_back(run: Run, *, message: str) -> StatusChange:
         "startTime": None,
         "timings": None,
     }
+
+
+def artifact_ref_to_json(ref: ArtifactRef) -> dict[str, Any]:
+    """A reference as it goes into the status: an empty artifact has a size all the same."""
+    return {**msgspec.to_builtins(ref), "sizeBytes": ref.size_bytes, "createdAt": format_timestamp(ref.created_at)}
 
 
 def phase_for(reason: str) -> str:

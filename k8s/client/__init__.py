@@ -35,11 +35,14 @@ from k8s.client.patches import (
     StatusChange,
     apply_patch,
     conditional_status,
+    fenced_finalizer,
     fenced_status,
     json_patch,
     merge_patch,
     strategic_patch,
+    without_finalizer,
 )
+from k8s.client.port_forward import Forwarding, forward_port
 from k8s.client.resources import (
     CONFIG_MAPS,
     CRDS,
@@ -99,6 +102,7 @@ __all__ = [
     "Deleted",
     "EventRecorder",
     "Forbidden",
+    "Forwarding",
     "Gone",
     "Identity",
     "Invalid",
@@ -122,7 +126,9 @@ __all__ = [
     "WatchSettings",
     "apply_patch",
     "conditional_status",
+    "fenced_finalizer",
     "fenced_status",
+    "forward_port",
     "identify",
     "json_patch",
     "list_and_watch",
@@ -131,4 +137,5 @@ __all__ = [
     "message_of",
     "reference",
     "strategic_patch",
+    "without_finalizer",
 ]

@@ -172,6 +172,29 @@ class Connections:
         except (aiohttp.ClientError, OSError) as error:
             raise self._unreachable(error, what=what) from error
 
+    async def websocket(
+        self, path: str, *, query: Query, headers: Mapping[str, str], protocol: str, max_bytes: int, what: str, timeout_seconds: float
+    ) -> aiohttp.ClientWebSocketResponse:
+        """Opens one. Raises the ApiError of a refusal; `timeout_seconds` is for the handshake alone."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                socket: aiohttp.ClientWebSocketResponse = await self._streams.ws_connect(
+                    self._url(path, query),
+                    protocols=(protocol,),
+                    headers=await self._headers(headers),
+                    max_msg_size=max_bytes,
+                    timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
+                    **{name: value for name, value in self._options.items() if name != "allow_redirects"},
+                )
+                return socket
+        except TimeoutError as error:
+            raise RequestTimeout(f"{what}: no answer from {self._base} within {timeout_seconds:g} s") from error
+        except aiohttp.WSServerHandshakeError as error:
+            # aiohttp does not keep the body of a refusal, so its code has to do.
+            raise self.error(error.status, None, b"", what=what) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._unreachable(error, what=what) from error
+
     def error(self, status: int, retry_after: str | None, body: bytes, *, what: str) -> ApiError:
         """The error of an answer of 300 and above."""
         if status == 401:

@@ -66,16 +66,39 @@ def fenced_status(change: StatusChange, *, run: Run, expected_phase: str) -> Pat
     The phase test is what stops a slow `Running` from landing after its own terminal write. `test` of an absent key against
     null holds, so a Run bound without `attempt` is fenced on its absence.
     """
+    operations = _fence(run, expected_phase=expected_phase)
+    for key, value in change.items():
+        operations += _set_status(key, value)
+    return json_patch(operations)
+
+
+def fenced_finalizer(finalizer: str, *, label: str, run: Run, expected_phase: str) -> Patch:
+    """Adds both to the object itself (not its status), behind the same fence, to the finalizers and labels that were read."""
+    operations = _fence(run, expected_phase=expected_phase)
+    operations += _exchange("/metadata/finalizers", old=run.metadata.finalizers, new=[*run.metadata.finalizers, finalizer])
+    operations += _exchange("/metadata/labels", old=run.metadata.labels, new={**run.metadata.labels, label: "true"})
+    return json_patch(operations)
+
+
+def without_finalizer(finalizer: str, *, run: Run) -> Patch:
+    """Takes it off, and nothing that another has added meanwhile."""
+    operations: list[dict[str, Any]] = [{"op": "test", "path": "/metadata/uid", "value": run.uid}]
+    old = run.metadata.finalizers
+    return json_patch(operations + _exchange("/metadata/finalizers", old=old, new=[name for name in old if name != finalizer]))
+
+
+def _exchange(path: str, *, old: list[str] | dict[str, str], new: list[str] | dict[str, str]) -> list[dict[str, Any]]:
+    return [{"op": "test", "path": path, "value": old or None}, {"op": "add", "path": path, "value": new}]
+
+
+def _fence(run: Run, *, expected_phase: str) -> list[dict[str, Any]]:
     tests = {
         "/metadata/uid": run.uid,
         "/status/assignedPodUID": run.status.assigned_pod_uid,
         "/status/attempt": run.status.attempt,
         "/status/phase": expected_phase,
     }
-    operations: list[dict[str, Any]] = [{"op": "test", "path": path, "value": value} for path, value in tests.items()]
-    for key, value in change.items():
-        operations += _set_status(key, value)
-    return json_patch(operations)
+    return [{"op": "test", "path": path, "value": value} for path, value in tests.items()]
 
 
 def _set_status(key: str, value: object) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
+import aiohttp
 import msgspec
 
 from k8s.client.connections import JSON_TYPE, Connections, Query, Stream
@@ -218,6 +219,18 @@ class ApiClient:
                 raise
             self._count(asked, "200", began_at)
             yield stream
+
+    async def open_websocket(self, path: str, *, query: Query, protocol: str, max_bytes: int, what: str) -> aiohttp.ClientWebSocketResponse:
+        """A connection in both directions, as port-forward needs it. Whoever opens it closes it."""
+        return await self._connections.websocket(
+            path,
+            query=query,
+            headers={},
+            protocol=protocol,
+            max_bytes=max_bytes,
+            what=what,
+            timeout_seconds=self.request_timeout_seconds,
+        )
 
     async def _verb(
         self,

@@ -13,7 +13,7 @@ from k8s.api.phases import Reason
 from k8s.api.retry import backoff
 from k8s.api.run import Run
 from k8s.api.transitions import CANCELLED_MESSAGE
-from runtimed.core import verdicts, writing
+from runtimed.core import keeping, verdicts, writing
 from runtimed.core.decisions import (
     AskSlot,
     CleanWorkspace,
@@ -81,6 +81,7 @@ def _turn_to(step: Step, wanted: int | None) -> None:
     if old is not None:
         for timer in sorted(old.timers, key=lambda timer: timer.value):
             step.decide(StopTimer(timer))
+        keeping.stop(step, old, is_final=False)
     if wanted is None:
         state.progress = None
         return
@@ -175,7 +176,7 @@ def _judge(step: Step, progress: Progress) -> Outcome | None:
     if state.boot_id is None:
         return None
     execution = state.executions.get(attempt)
-    if execution is not None and execution.exit is not None:
+    if execution is not None and execution.exit is not None and not keeping.is_interrupted(step, progress):
         return _judge_exit(step, progress, execution.exit)
     if state.is_cancel_requested:
         return _conclude_cancelled(step, progress)
@@ -205,6 +206,8 @@ def _judge_unstarted(step: Step, progress: Progress) -> Outcome | None:
 def _judge_exit(step: Step, progress: Progress, exit_: Exit) -> Outcome | None:
     if exit_.is_success:
         if progress.outputs is not None:
+            if not keeping.are_kept(step, progress):
+                return None
             return _conclude(step, progress, "", "", exit_=exit_, outputs=progress.outputs)
         if not progress.is_reading_outputs:
             progress.is_reading_outputs = True
@@ -232,12 +235,14 @@ def _conclude(
         reason=reason,
         message=message,
         outputs=outputs or {},
+        artifact_refs=progress.artifact_refs or [],
         exit_code=exit_.exit_code if exit_ and exit_.has_exit_code else None,
         received=progress.received,
         started=execution.started_at if execution else None,
         first_output=progress.first_output,
         finished=exit_.at if exit_ else None,
     )
+    keeping.stop(step, progress, is_final=reason == Reason.CANCELLED)
     state.outcomes[progress.number] = outcome
     state.unrecorded.add(progress.number)
     step.decide(WriteRecord(outcome))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from k8s.api.run import Run, Timings
 from runtimed.core.facts import Marker, Outcome, Timer, Workspace, WriteKind
@@ -93,6 +95,26 @@ class ReadOutputs:
 
 
 @dataclass(frozen=True, slots=True)
+class UploadArtifacts:
+    """Answered by ArtifactsUploaded or ArtifactsRefused, unless it is stopped before.
+
+    `may_have_leftovers`: the store may hold something of this Run from an earlier attempt or process.
+    """
+
+    attempt: int
+    run: Run
+    may_have_leftovers: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StopUpload:
+    """Nobody wants it any more. `removes_all`: everything of the Run, not only what is incomplete, for no attempt follows."""
+
+    attempt: int
+    removes_all: bool
+
+
+@dataclass(frozen=True, slots=True)
 class EndOutput:
     """No more output of this attempt will come: flush its last line and say so in the log."""
 
@@ -101,7 +123,7 @@ class EndOutput:
 
 @dataclass(frozen=True, slots=True)
 class SendStatus:
-    """One fenced write; answered by WriteAnswered, WriteRefused or WriteUnanswered.
+    """One fenced write, of the status but for FINALIZER; answered by WriteAnswered, WriteRefused or WriteUnanswered.
 
     It is fenced on uid, Pod UID, attempt and phase of `run`, the version that it was decided upon.
     """
@@ -111,6 +133,8 @@ class SendStatus:
     timings: Timings
     """What this Pod knows of the attempt's ledger."""
     outcome: Outcome | None = None
+    artifact_store: Mapping[str, Any] | None = None
+    """Of a STORE write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +192,8 @@ Decision = (
     | SendCancel
     | SendForget
     | ReadOutputs
+    | UploadArtifacts
+    | StopUpload
     | EndOutput
     | SendStatus
     | ReadRun

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from k8s.api.run import Run
+from k8s.api.run import ArtifactRef, Run
 from runtimed.core.facts import Exit, Held, Marker, Timer, Workspace
 
 
@@ -132,10 +133,29 @@ class ExecutionForgotten:
 class OutputsRead:
     attempt: int
     outputs: Mapping[str, str]
+    artifact_store: Mapping[str, Any] | None = None
+    """Where its artifacts go, as `status.artifactStore` says it; None where there are none."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutputsRefused:
+    attempt: int
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactsUploaded:
+    """All of them are in the store, under their final names."""
+
+    attempt: int
+    refs: Sequence[ArtifactRef]
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactsRefused:
+    """None of them is kept."""
+
     attempt: int
     reason: str
     message: str
@@ -205,6 +225,8 @@ Event = (
     | ExecutionForgotten
     | OutputsRead
     | OutputsRefused
+    | ArtifactsUploaded
+    | ArtifactsRefused
     | WriteAnswered
     | WriteRefused
     | WriteUnanswered

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, auto
 
-from k8s.api.run import Timings
+from k8s.api.run import ArtifactRef, Timings
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,8 @@ class Workspace:
     entrypoint: str
     sends_args: bool
     outputs_file: str
+    artifacts_dir: str = ""
+    """The staging directory; empty where the Runtime has no store."""
 
 
 class ExitReason(Enum):
@@ -91,6 +93,7 @@ class Outcome:
     """A condition reason; empty for success."""
     message: str = ""
     outputs: dict[str, str] = field(default_factory=dict)
+    artifact_refs: list[ArtifactRef] = field(default_factory=list)
     exit_code: int | None = None
     received: datetime | None = None
     started: datetime | None = None
@@ -121,6 +124,10 @@ class WriteKind(Enum):
     TERMINAL = auto()
     TAKEN_AWAY = auto()
     """This Pod ends: the next attempt elsewhere, or Failed."""
+    STORE = auto()
+    """Which store the artifacts go to, before any does. Like RUNNING for whoever looks: it shows the Run as claimed."""
+    FINALIZER = auto()
+    """The artifact finalizer, before any artifact: from here on the Run's deletion waits for its artifacts'. Not a status write."""
     HANDED_BACK = auto()
     """This Pod ends and the attempt has not started: Pending, attempt unchanged (rule 26)."""
 

@@ -21,6 +21,11 @@ def status_change(decision: SendStatus, *, now: datetime) -> StatusChange:
             return transitions.running(run, timings=whole_ledger(decision), now=now)
         case WriteKind.RESUMED:
             return transitions.resumed(run, timings=whole_ledger(decision), now=now)
+        case WriteKind.STORE:
+            assert decision.artifact_store is not None
+            return transitions.storing(run, artifact_store=decision.artifact_store, timings=whole_ledger(decision), now=now)
+        case WriteKind.FINALIZER:
+            return {}  # not of the status
         case WriteKind.HANDED_BACK:
             return transitions.handed_back(run, message=HANDED_BACK_MESSAGE)
         case WriteKind.RETRY:
@@ -44,7 +49,14 @@ def _terminal(run: Run, outcome: Outcome, *, timings: Timings, now: datetime) ->
     is_bare = outcome.schema_refusals > 1
     exit_code = None if is_bare else outcome.exit_code
     if outcome.is_success:
-        return transitions.succeeded(run, outputs=outcome.outputs, exit_code=exit_code, timings=Timings() if is_bare else timings, now=now)
+        return transitions.succeeded(
+            run,
+            outputs=outcome.outputs,
+            artifact_refs=outcome.artifact_refs,
+            exit_code=exit_code,
+            timings=Timings() if is_bare else timings,
+            now=now,
+        )
     return transitions.failed(
         run,
         reason=outcome.reason,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from k8s.api.phases import Reason
-from runtimed.core import course, events, verdicts, writing
+from runtimed.core import course, events, keeping, verdicts, writing
 from runtimed.core.decisions import Decision, Note
 from runtimed.core.facts import Instant, Marker, Outcome, Timer, Workspace
 from runtimed.core.state import Execution, RunState
@@ -205,6 +205,7 @@ def _on_outputs_read(step: Step, event: events.OutputsRead) -> None:
     progress = step.state.progress
     if progress is not None and progress.number == event.attempt:
         progress.outputs = dict(event.outputs)
+        progress.artifact_store = event.artifact_store
 
 
 def _on_outputs_refused(step: Step, event: events.OutputsRefused) -> None:
@@ -254,6 +255,8 @@ _HANDLERS: dict[type, Callable[[Step, Any], None]] = {
     events.ExecutionForgotten: _on_forgotten,
     events.OutputsRead: _on_outputs_read,
     events.OutputsRefused: _on_outputs_refused,
+    events.ArtifactsUploaded: keeping.on_uploaded,
+    events.ArtifactsRefused: keeping.on_refused,
     events.WriteAnswered: writing.on_answered,
     events.WriteRefused: writing.on_refused,
     events.WriteUnanswered: writing.on_unanswered,

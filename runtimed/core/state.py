@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from k8s.api import phases
-from k8s.api.run import Run
+from k8s.api.names import ARTIFACT_CLEANUP_FINALIZER
+from k8s.api.run import ArtifactRef, Run
 from runtimed.core.facts import Exit, Marker, Outcome, Timer, Workspace, WriteKind
 
 STORY_LENGTH = 200
@@ -56,6 +58,13 @@ class Progress:
     is_timed_out: bool = False
     is_reading_outputs: bool = False
     outputs: dict[str, str] | None = None
+    artifact_store: Mapping[str, Any] | None = None
+    """Where its artifacts go; None where it has none."""
+    artifact_refs: list[ArtifactRef] | None = None
+    """Once all of them are in the store."""
+    has_made_finalizer: bool = False
+    """This process asked for it, for this attempt: nothing of the Run can have been in the store before."""
+    is_uploading: bool = False
     failure: tuple[str, str] | None = None
     """Reason and message of what ended it outside of the Runtime Server."""
     first_output: datetime | None = None
@@ -188,6 +197,10 @@ class RunState:
             or not self.is_synced
             or self.boot_id is None,
             "a write in flight is neither read nor paused": not (self.writing.in_flight and self.writing.is_reading),
+            "artifacts are uploaded under the finalizer": self.progress is None
+            or not self.progress.is_uploading
+            or self.view is None
+            or ARTIFACT_CLEANUP_FINALIZER in self.view.metadata.finalizers,
             "nothing is left of a retired Run": not self.is_retired
             or not (self.attempts_here or self.has_workspace or self.has_slot or self.writing.in_flight),
         }

@@ -23,6 +23,9 @@ FIRST_PAUSE_SECONDS: Final = 0.05
 MAX_PAUSE_SECONDS: Final = 2.0
 """A result must be written within 5 s of the API server's return, hundreds of them at a time."""
 
+INVALID_TRIES: Final = 3
+"""Of what precedes an upload, until it is believed that the API server will never have it."""
+
 
 def send(step: Step, kind: WriteKind, *, outcome: Outcome | None = None) -> None:
     """The one write in flight. The caller has seen that none is."""
@@ -31,7 +34,9 @@ def send(step: Step, kind: WriteKind, *, outcome: Outcome | None = None) -> None
     assert run is not None
     assert state.writing.is_idle
     state.writing.in_flight = InFlight(kind, run.attempt_number, run.phase)
-    step.decide(SendStatus(kind, run, outcome.timings if outcome is not None else _timings_so_far(step), outcome))
+    timings = outcome.timings if outcome is not None else _timings_so_far(step)
+    store = state.progress.artifact_store if kind is WriteKind.STORE and state.progress else None
+    step.decide(SendStatus(kind, run, timings, outcome, store))
 
 
 def _timings_so_far(step: Step) -> Timings:
@@ -173,6 +178,7 @@ def _on_schema_refusal(step: Step, refused: InFlight) -> None:
         step.decide(Note("the API server finds the Running write invalid; it is left out", refused.attempt))
         return
     if old is None:
+        _give_up_keeping(step, refused)
         return
     field = state.writing.refused_field or "status"
     text = f"the API server refused {field}: {state.writing.refused_detail or 'the value is invalid'}"
@@ -181,9 +187,20 @@ def _on_schema_refusal(step: Step, refused: InFlight) -> None:
         reason=Reason.OUTPUTS_INVALID if "outputs" in field else Reason.RUNTIME_ERROR,
         message=cut_message(text),
         outputs={},
+        artifact_refs=[],
         schema_refusals=old.schema_refusals + 1,
     )
     state.outcomes[refused.attempt] = outcome
     state.unrecorded.add(refused.attempt)
     step.decide(Note("the API server finds the result invalid; the Run fails with a message that says so", refused.attempt))
     step.decide(WriteRecord(outcome))
+
+
+def _give_up_keeping(step: Step, refused: InFlight) -> None:
+    """What must be written before artifacts may be stored is refused. A finalizer that came or went meanwhile looks the same, once."""
+    progress, writing = step.state.progress, step.state.writing
+    is_for_artifacts = refused.kind in (WriteKind.STORE, WriteKind.FINALIZER)
+    if progress is None or not is_for_artifacts or writing.failures < INVALID_TRIES or step.state.is_cancel_requested:
+        return
+    text = f"artifacts: the API server refused {writing.refused_field or 'the finalizer'}: {writing.refused_detail or 'it is invalid'}"
+    progress.failure = (Reason.RUNTIME_ERROR, cut_message(text))

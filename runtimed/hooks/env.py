@@ -20,7 +20,7 @@ def asks_elsewhere(run: Run) -> bool:
     return any(variable.value_from is not None for variable in run.spec.env)
 
 
-def build_env(run: Run, *, outputs_file: str, resolved: Resolved = NOTHING_RESOLVED) -> dict[str, str]:
+def build_env(run: Run, *, outputs_file: str, artifacts_dir: str = "", resolved: Resolved = NOTHING_RESOLVED) -> dict[str, str]:
     """Name to value; of two equal names the last counts. Raises SourceRefused naming a variable that no process could be given."""
     env: dict[str, str] = {}
     for index, variable in enumerate(run.spec.env):
@@ -34,4 +34,6 @@ def build_env(run: Run, *, outputs_file: str, resolved: Resolved = NOTHING_RESOL
         if variable.name not in names.RESERVED_ENV_NAMES:
             env[variable.name] = value
     env[names.OUTPUTS_ENV] = outputs_file
+    if artifacts_dir:
+        env[names.ARTIFACTS_DIR_ENV] = artifacts_dir
     return env

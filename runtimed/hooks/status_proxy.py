@@ -9,6 +9,7 @@ import logging
 from typing import Any
 
 import grpc
+from krtpb.artifact.v1 import artifact_pb2_grpc
 from krtpb.executor.v1 import runtime_pb2, runtime_pb2_grpc
 
 from k8s.manager import parse_bind_address
@@ -52,13 +53,16 @@ async def _refuse(context: Any) -> None:
     await context.abort(grpc.StatusCode.UNIMPLEMENTED, "only Status is served here; runtimed alone executes and cancels")
 
 
-async def serve_status(address: str, *, channel: grpc.aio.Channel) -> grpc.aio.Server | None:
+async def serve_status(
+    address: str, *, channel: grpc.aio.Channel, artifacts: artifact_pb2_grpc.ArtifactServiceServicer
+) -> grpc.aio.Server | None:
     """Listens on `address`; a failure to is logged only, for no Run depends on it."""
     bind = parse_bind_address(address, field="--status-addr")
     if bind is None:
         return None
     server = grpc.aio.server()
     runtime_pb2_grpc.add_RuntimeServicer_to_server(StatusProxy(channel), server)
+    artifact_pb2_grpc.add_ArtifactServiceServicer_to_server(artifacts, server)
     host = bind.host or LOOPBACK
     target = f"[{host}]:{bind.port}" if ":" in host else f"{host}:{bind.port}"
     try:

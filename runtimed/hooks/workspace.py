@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from k8s.api.run import Run
+from runtimed.artifacts.staging import FOLDER_MODE, FOLDER_NAME
 from runtimed.core.facts import Workspace
 from runtimed.hooks.env import NOTHING_RESOLVED, Resolved, build_env
 from runtimed.hooks.refusals import SourceRefused
@@ -29,8 +30,10 @@ MAX_SMALL_BYTES = 1 << 20
 class Workspaces:
     """All of them, below one root."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, has_artifacts: bool = False) -> None:
+        """`has_artifacts`: every Run is given a staging directory for them."""
         self._root = str(root)
+        self._has_artifacts = has_artifacts
         self._has_narrow_umask = bool(_umask() & 0o755)
         """Only then a folder that is made 0755 must be told so again."""
 
@@ -46,7 +49,7 @@ class Workspaces:
             else:
                 self._make(run.uid, plan)
             working_dir = f"{folder}/{REPOSITORY_NAME}" if plan.repository else folder
-            return Workspace(attempt, working_dir, plan.entrypoint, plan.sends_args, outputs_file)
+            return Workspace(attempt, working_dir, plan.entrypoint, plan.sends_args, outputs_file, self._make_staging(folder))
         except SourceRefused as error:
             raise SourceRefused(f"prepare source: {error}") from error
         except OSError as error:
@@ -66,6 +69,9 @@ class Workspaces:
         except OSError:  # a link: never followed
             return False
         try:
+            if self._has_artifacts:
+                with suppress(OSError):  # gone already, or not empty: then it is not small
+                    os.rmdir(FOLDER_NAME, dir_fd=fd)
             return _clear_if_small(fd) and _remove_empty(folder)
         finally:
             os.close(fd)
@@ -77,6 +83,18 @@ class Workspaces:
             os.unlink(folder)
         elif os.path.exists(folder):
             shutil.rmtree(folder, onerror=_make_writable_and_retry)
+
+    def _make_staging(self, folder: str) -> str:
+        """Empty, for every attempt; the path of it, if there is one."""
+        if not self._has_artifacts:
+            return ""
+        path = f"{folder}/{FOLDER_NAME}"
+        try:
+            os.mkdir(path, FOLDER_MODE)
+        except FileExistsError:
+            _remove(path)
+            os.mkdir(path, FOLDER_MODE)
+        return path
 
     def _path(self, run_uid: str) -> str:
         if not run_uid or "/" in run_uid or run_uid in {".", ".."}:

@@ -20,6 +20,7 @@ from runtimed.core import decisions, events
 from runtimed.core.facts import Instant, Timer
 from runtimed.core.machine import RunMachine
 from runtimed.hooks import run_events
+from runtimed.hooks.artifacts import ArtifactKeeper, KeptArtifacts
 from runtimed.hooks.env import NOTHING_RESOLVED, Resolved, build_env
 from runtimed.hooks.logs import AttemptLog
 from runtimed.hooks.metrics import Metrics
@@ -56,6 +57,8 @@ class Services:
     max_log_bytes: int
     metrics: Metrics
     recorder: run_events.Recorder
+    artifacts: ArtifactKeeper | None
+    """None where the Runtime has no store."""
     start: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
     """Runs a coroutine in the background, named; its crash ends the process."""
     fail: Callable[[BaseException], None]
@@ -81,6 +84,7 @@ class RunActor:
         self._preparation: asyncio.Task[None] | None = None
         self._resolved: dict[int, Resolved] = {}
         """Values of env from elsewhere, by attempt: in memory alone."""
+        self._upload: KeptArtifacts | None = None
 
     def handle(self, event: events.Event) -> None:
         """Takes the event in and performs what follows from it. Events that arise meanwhile wait their turn."""
@@ -194,9 +198,10 @@ class RunActor:
     # -- the Runtime Server -------------------------------------------------------------------------------------------
 
     def _send_execute(self, decision: decisions.SendExecute) -> None:
+        workspace = decision.workspace
         resolved = self._resolved.get(decision.attempt, NOTHING_RESOLVED)
-        env = build_env(decision.run, outputs_file=decision.workspace.outputs_file, resolved=resolved)
-        frame = frames.execute(decision.run, attempt=decision.attempt, workspace=decision.workspace, env=env)
+        env = build_env(decision.run, outputs_file=workspace.outputs_file, artifacts_dir=workspace.artifacts_dir, resolved=resolved)
+        frame = frames.execute(decision.run, attempt=decision.attempt, workspace=workspace, env=env)
         self._services.session.send(frame)
         run_events.tell_retrying(self._services.recorder, decision.run, attempt=decision.attempt)
 
@@ -243,7 +248,21 @@ class RunActor:
         except OutputsError as error:
             self.handle(events.OutputsRefused(decision.attempt, error.condition_reason, str(error)))
         else:
-            self.handle(events.OutputsRead(decision.attempt, outputs))
+            keeper = self._services.artifacts
+            is_staged = keeper is not None and workspace is not None and workspace.artifacts_dir and keeper.has_any(self.uid)
+            store = keeper.snapshot if keeper is not None and is_staged else None
+            self.handle(events.OutputsRead(decision.attempt, outputs, artifact_store=store))
+
+    # -- artifacts ----------------------------------------------------------------------------------------------------
+
+    def _upload_artifacts(self, decision: decisions.UploadArtifacts) -> None:
+        assert self._services.artifacts is not None  # the store that the core was told of is its
+        self._upload = self._services.artifacts.begin(decision)
+        self._start(self._upload.run(self.handle), "upload of artifacts")
+
+    def _stop_upload(self, decision: decisions.StopUpload) -> None:
+        if self._upload is not None:
+            self._upload.stop(removes_all=decision.removes_all)
 
     # -- the API server -----------------------------------------------------------------------------------------------
 
@@ -326,6 +345,8 @@ _PERFORM: dict[type, Callable[[RunActor, Any], None]] = {
     decisions.SendCancel: RunActor._send_cancel,
     decisions.SendForget: RunActor._send_forget,
     decisions.ReadOutputs: RunActor._read_outputs,
+    decisions.UploadArtifacts: RunActor._upload_artifacts,
+    decisions.StopUpload: RunActor._stop_upload,
     decisions.EndOutput: RunActor._end_output,
     decisions.SendStatus: RunActor._send_status,
     decisions.ReadRun: RunActor._read_run,

@@ -11,6 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -22,7 +23,11 @@ from k8s.api.run import Run
 from k8s.client import RUNS, ApiClient, Cache, EventRecorder, Listed, list_and_watch, load_credentials
 from k8s.client.metrics import RequestMetrics
 from k8s.manager import Lifecycle, ManagerSettings, StatusServer, make_registry
+from runtimed.artifacts.settings import open_store
+from runtimed.artifacts.uploading import THREADS, Uploads
 from runtimed.core.facts import Instant
+from runtimed.hooks.artifact_service import ArtifactService
+from runtimed.hooks.artifacts import ArtifactKeeper
 from runtimed.hooks.git import Git
 from runtimed.hooks.git_credentials import GitCredentials
 from runtimed.hooks.heartbeat import Heartbeat
@@ -68,6 +73,7 @@ class Daemon:
         self._is_leaving = False
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._lines = LineWriter()
+        self._downloads = ThreadPoolExecutor(THREADS, thread_name_prefix="artifact downloads")
 
     async def run(self) -> None:
         credentials = await load_credentials(kubeconfig=self._manager.kubeconfig)
@@ -91,7 +97,8 @@ class Daemon:
         actors = Actors(self._cache, services=lambda: services)
         actors.on_session = heartbeat.set_ready
         session = Session(channel, listener=actors, slots=self._settings.workers, log_bytes=self._settings.max_log_bytes)
-        services = self._make_services(client, pod=pod, state_dir=state_dir, session=session, recorder=recorder)
+        artifacts = self._make_keeper()
+        services = self._make_services(client, pod=pod, state_dir=state_dir, session=session, recorder=recorder, artifacts=artifacts)
         checks = {"kubernetes-api": lambda: self._check_api(client, pod), "runtime": session.check}
         async with StatusServer(
             health_bind=self._manager.health_probe_bind_address,
@@ -99,7 +106,14 @@ class Daemon:
             checks=checks,
             registry=self._registry,
         ):
-            status_server = await serve_status(self._settings.status_addr, channel=channel)
+            served = ArtifactService(
+                client,
+                namespace=pod.namespace,
+                runtime=self._settings.runtime_name,
+                store=artifacts.uploads.store if artifacts is not None else None,
+                pool=self._downloads,
+            )
+            status_server = await serve_status(self._settings.status_addr, channel=channel, artifacts=served)
             try:
                 await self._work(client, pod=pod, actors=actors, session=session, heartbeat=heartbeat, state_dir=state_dir)
             finally:
@@ -109,10 +123,17 @@ class Daemon:
                 self._lines.close()
 
     def _make_services(
-        self, client: ApiClient, *, pod: PodIdentity, state_dir: StateDir, session: Session, recorder: EventRecorder
+        self,
+        client: ApiClient,
+        *,
+        pod: PodIdentity,
+        state_dir: StateDir,
+        session: Session,
+        recorder: EventRecorder,
+        artifacts: ArtifactKeeper | None,
     ) -> Services:
         metrics = Metrics(self._registry, runtime=self._settings.runtime_name)
-        workspaces = Workspaces(self._settings.workspace)
+        workspaces = Workspaces(self._settings.workspace, has_artifacts=self._settings.artifact_store is not None)
         objects, offers = Objects(client, namespace=pod.namespace), self._settings.offers
         credentials = GitCredentials(objects, secret=offers.git_credentials_secret, folder=state_dir.files)
         preparing = Preparing(
@@ -134,9 +155,25 @@ class Daemon:
             max_log_bytes=self._settings.max_log_bytes,
             metrics=metrics,
             recorder=recorder,
+            artifacts=artifacts,
             start=self._start,
             fail=self._fail,
         )
+
+    def _make_keeper(self) -> ArtifactKeeper | None:
+        settings = self._settings
+        if settings.artifact_store is None:
+            return None
+        uploads = Uploads(
+            store=open_store(settings.artifact_store),
+            workspace_root=str(settings.workspace),
+            limits=settings.artifact_limits,
+            patience_seconds=settings.artifact_patience_seconds,
+            pool=ThreadPoolExecutor(THREADS, thread_name_prefix="artifacts"),
+            clock=time.monotonic,
+            now=lambda: datetime.now(UTC),
+        )
+        return ArtifactKeeper(uploads, settings.artifact_store.snapshot)
 
     async def _work(
         self, client: ApiClient, *, pod: PodIdentity, actors: Actors, session: Session, heartbeat: Heartbeat, state_dir: StateDir

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
+from k8s.api.names import ARTIFACT_CLEANUP_FINALIZER, ARTIFACTS_LABEL
 from k8s.api.run import Run
-from k8s.client import RUNS, ApiClient, ApiError, BadRequest, Cache, Deleted, Invalid, NotFound, fenced_status
+from k8s.client import RUNS, ApiClient, ApiError, BadRequest, Cache, Deleted, Invalid, NotFound, fenced_finalizer, fenced_status
 from runtimed.core import events
 from runtimed.core.decisions import SendStatus
+from runtimed.core.facts import WriteKind
 from runtimed.core.ledger import status_change
 
 PAYLOAD_TOO_LARGE = 413
@@ -23,13 +25,21 @@ class StatusWriter:
     async def write(self, decision: SendStatus) -> events.Event:
         """One attempt at it; never repeated here."""
         run = decision.run
-        patch = fenced_status(status_change(decision, now=self._now()), run=run, expected_phase=run.phase)
         try:
-            answer = await self._client.patch(RUNS, run.metadata.name, patch, namespace=run.metadata.namespace, subresource="status")
+            answer = await self._send(decision)
         except ApiError as error:
             return _judge(error)
         self._take(answer)
         return events.WriteAnswered(self._cache.get(run.uid))
+
+    async def _send(self, decision: SendStatus) -> Run:
+        run = decision.run
+        name, namespace = run.metadata.name, run.metadata.namespace
+        if decision.kind is WriteKind.FINALIZER:
+            patch = fenced_finalizer(ARTIFACT_CLEANUP_FINALIZER, label=ARTIFACTS_LABEL, run=run, expected_phase=run.phase)
+            return await self._client.patch(RUNS, name, patch, namespace=namespace)
+        patch = fenced_status(status_change(decision, now=self._now()), run=run, expected_phase=run.phase)
+        return await self._client.patch(RUNS, name, patch, namespace=namespace, subresource="status")
 
     async def read(self, run: Run) -> events.Event:
         """A consistent read."""

@@ -11,12 +11,35 @@ from click.testing import CliRunner
 from runtimed.cli import main
 from tests.runtimed.rig import REPO
 
+ARTIFACT_FLAGS = (
+    "--artifact-store-driver",
+    "--artifact-store-root",
+    "--artifact-volume-claim",
+    "--artifact-s3-bucket",
+    "--artifact-s3-prefix",
+    "--artifact-s3-region",
+    "--artifact-s3-endpoint",
+    "--artifact-s3-force-path-style",
+    "--artifact-s3-credentials-secret-name",
+    "--artifact-s3-upload-part-size",
+    "--artifact-s3-upload-concurrency",
+    "--max-artifact-bytes",
+    "--max-artifacts-bytes",
+)
+
 
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["--artifact-store-driver=s3"], "--artifact-store-driver: this version of runtimed has no artifact store yet"),
-        (["--artifact-store-root=/x"], "remove spec.artifactStore from the Runtime"),
+        (["--artifact-store-driver=s3"], "--artifact-s3-bucket: an s3 store needs"),
+        (["--artifact-store-driver=tape"], "--artifact-store-driver: 'tape' is neither filesystem nor s3"),
+        (["--artifact-store-root=/x"], "--artifact-volume-claim: a filesystem store needs"),
+        (["--artifact-store-root=x", "--artifact-volume-claim=c"], "--artifact-store-root: a filesystem store needs the absolute path"),
+        (["--artifact-store-root=/x", "--artifact-volume-claim=c"], "--runtime-name: an artifact store needs"),
+        (
+            ["--artifact-store-driver=s3", "--artifact-s3-bucket=b", "--artifact-s3-endpoint=nowhere"],
+            "spec.artifactStore.s3.endpoint: it must have a scheme and a host",
+        ),
         (["--status-addr=nonsense"], "'nonsense' is no address"),
         (["--workers=many"], "'many' is not a valid integer"),
     ],
@@ -28,11 +51,9 @@ def test_a_flag_that_cannot_be_is_refused_naming_it(arguments: list[str], text: 
 
 
 def test_every_flag_of_the_interface_is_known() -> None:
-    from runtimed.cli import _ARTIFACT_TEXT_FLAGS
-
     known = {flag for parameter in main.params for flag in parameter.opts}
     ours = {"--runtime-endpoint", "--runtime-name", "--workers", "--status-addr", "--metrics-bind-address", "--health-probe-bind-address"}
-    assert known >= {*ours, *_ARTIFACT_TEXT_FLAGS, "--kubeconfig", "-v", "--workspace", "--state-dir"}
+    assert known >= {*ours, *ARTIFACT_FLAGS, "--kubeconfig", "-v", "--workspace", "--state-dir"}
 
 
 @pytest.mark.slow

@@ -16,11 +16,12 @@ import jsonpatch
 import msgspec
 
 from k8s.api import phases, transitions
+from k8s.api.names import ARTIFACT_CLEANUP_FINALIZER, ARTIFACTS_LABEL
 from k8s.api.phases import Reason
-from k8s.api.run import Run
+from k8s.api.run import ArtifactLocation, ArtifactRef, FilesystemLocation, Run
 from k8s.client.cache import Cache
 from k8s.client.notices import Changed, Deleted, Listed
-from k8s.client.patches import fenced_status
+from k8s.client.patches import Patch, fenced_finalizer, fenced_status
 from runtimed.core import Exit, ExitReason, Held, Instant, Marker, Outcome, RunMachine, Workspace, WriteKind, decisions, events
 from runtimed.core.decisions import Decision, SendStatus
 from runtimed.core.facts import Timer
@@ -49,6 +50,11 @@ def run_body(*, max_attempts: int | None = None, timeout: str | None = None, rea
     if timeout is not None:
         spec["timeout"] = timeout
     return {"metadata": {"uid": UID, "name": "sum-1", "namespace": "team-a", "resourceVersion": "1"}, "spec": spec}
+
+
+def artifact_ref(name: str = "report.txt") -> ArtifactRef:
+    location = ArtifactLocation(filesystem=FilesystemLocation(path=f"namespaces/team-a/runs/{UID}/{name}", volume_claim_name="artifacts"))
+    return ArtifactRef(name=name, driver="filesystem", type="file", location=location, size_bytes=3, created_at=EPOCH)
 
 
 class Api:
@@ -95,8 +101,13 @@ class Api:
         """The real fence, on the real bytes."""
         if self.body is None:
             return events.WriteRefused()
-        operations = msgspec.json.decode(fenced_status(change, run=decision.run, expected_phase=decision.run.phase).body)
-        body = {**self.body, "status": dict(self.body.get("status", {}))}
+        operations = msgspec.json.decode(_patch_of(decision, change).body)
+        # A test of an absent key against null holds on an API server, and not in this library.
+        body = {
+            **self.body,
+            "metadata": {"finalizers": None, "labels": None, **self.body["metadata"]},
+            "status": dict(self.body.get("status", {})),
+        }
         try:
             new = jsonpatch.apply_patch(body, operations)
         except (jsonpatch.JsonPatchTestFailed, jsonpatch.JsonPatchConflict):
@@ -104,10 +115,17 @@ class Api:
         bad = self.invalid_keys & {key for key, value in change.items() if value is not None}
         if bad:
             return events.WriteRefused(is_invalid=True, field=f"status.{min(bad)}", detail="Too many: 65: must have at most 64 items")
-        self.put(new)
+        self.put({**new, "metadata": {key: value for key, value in new["metadata"].items() if value is not None}})
         answer = self.run
         assert answer is not None
         return answer
+
+
+def _patch_of(decision: SendStatus, change: dict[str, Any]) -> Patch:
+    run = decision.run
+    if decision.kind is WriteKind.FINALIZER:
+        return fenced_finalizer(ARTIFACT_CLEANUP_FINALIZER, label=ARTIFACTS_LABEL, run=run, expected_phase=run.phase)
+    return fenced_status(change, run=run, expected_phase=run.phase)
 
 
 @dataclass
@@ -157,6 +175,10 @@ class PodWorld:
         self.slow_outputs = False
         self.slow_workspace = False
         """Their reading is answered by the test."""
+        self.artifact_store: dict[str, Any] | None = None
+        """Every Run that succeeds here leaves artifacts for it."""
+        self.slow_upload = False
+        """The upload is answered by the test."""
         self.crash_after: int | None = None
         self.on_crash: Callable[[], None] = lambda: None
         self.start()
@@ -263,7 +285,9 @@ class PodWorld:
                 if self.is_connected:
                     self.frames.append((self.session, decision))
             case decisions.ReadOutputs(attempt=attempt):
-                return [] if self.slow_outputs else [events.OutputsRead(attempt, {})]
+                return [] if self.slow_outputs else [events.OutputsRead(attempt, {}, artifact_store=self.artifact_store)]
+            case decisions.UploadArtifacts(attempt=attempt):
+                return [] if self.slow_upload else [events.ArtifactsUploaded(attempt, [artifact_ref()])]
             case decisions.SendStatus():
                 change = status_change(decision, now=self.world.now().wall)
                 self.world.requests.append(Request(self, self.incarnation, decision, change))

@@ -24,7 +24,12 @@ VERSION: Document = {
     "platform": "linux/amd64",
 }
 
-_SUBRESOURCE_VERBS = {"status": ("get", "patch", "update"), "scale": ("get", "patch", "update"), "log": ("get",)}
+_SUBRESOURCE_VERBS = {
+    "status": ("get", "patch", "update"),
+    "scale": ("get", "patch", "update"),
+    "log": ("get",),
+    "portforward": ("create", "get"),
+}
 _SUBRESOURCE_KINDS = {"scale": ("autoscaling", "v1", "Scale")}
 
 

@@ -1,4 +1,4 @@
-"""Pod logs: passed through from the node's unix socket, byte by byte as they come."""
+"""Pod logs: passed through from the node's unix socket, byte by byte as they come. And where on this machine a Pod's ports are."""
 
 from __future__ import annotations
 
@@ -35,6 +35,18 @@ class LogProxy:
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
             self._session = aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(self._socket), limit=0), timeout=timeout)
         return self._session
+
+    async def find_port(self, pod: Stored, *, port: int) -> int:
+        """Raises Refused."""
+        namespace, name = pod.key
+        try:
+            async with self._connect().get(f"http://node/ports/{quote(namespace)}/{quote(name)}/{port}") as answer:
+                text = await answer.text()
+                if answer.status != 200:
+                    raise Refused(text.strip() or "the node refused", code=answer.status, reason="NotFound")
+                return int(text)
+        except aiohttp.ClientError as error:
+            raise Refused(f"the node does not answer on its socket: {error}", code=503, reason="ServiceUnavailable") from error
 
     async def serve(self, request: web.BaseRequest, *, pod: Stored, options: Options) -> web.StreamResponse:
         session = self._connect()

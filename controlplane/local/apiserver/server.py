@@ -22,6 +22,7 @@ from controlplane.local.apiserver.deletion import Deletion
 from controlplane.local.apiserver.failpoints import Call, Cut, Failpoints
 from controlplane.local.apiserver.logs import LogProxy
 from controlplane.local.apiserver.openapi import OpenApi
+from controlplane.local.apiserver.port_forward import serve_port_forward
 from controlplane.local.apiserver.private import is_authorized
 from controlplane.local.apiserver.reading import Reader, encode_list
 from controlplane.local.apiserver.requests import Options, Target, resolve
@@ -224,6 +225,8 @@ class Server:
         stored = self._reader.get(call.target, options=options, staleness=self._parts.failpoints.staleness(call))
         if call.target.subresource == "log":
             return await self._parts.logs.serve(request, pod=stored, options=options)
+        if call.target.subresource == "portforward":
+            return await serve_port_forward(request, pod=stored, options=options, node=self._parts.logs)
         if call.target.subresource == "scale":
             return _respond(scale.scale_of(stored))
         return _respond(_in_form(request, stored=stored, call=call, options=options))

@@ -112,7 +112,7 @@ class Container:
         host = self._host
         return Surroundings(
             ports=self._keeper.ports,
-            folders=host.folders(self._pod["metadata"]["uid"]),
+            folders=host.folders(self._pod["metadata"]["uid"], namespace=self._pod["metadata"]["namespace"]),
             kubeconfig=host.kubeconfig,
             base_environment=host.base_environment(),
             own_environment=host.own_environment(),
@@ -218,7 +218,7 @@ class Container:
 
     def _open_log(self) -> LogFile:
         """Raises UnrunnableError."""
-        folder = self._host.folders(self._pod["metadata"]["uid"]).logs(self.state.name)
+        folder = self._host.folders(self._pod["metadata"]["uid"], namespace=self._pod["metadata"]["namespace"]).logs(self.state.name)
         try:
             return LogFile(folder / f"{self._starts}.log", now=self._host.now)
         except OSError as error:

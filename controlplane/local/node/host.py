@@ -7,7 +7,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -54,8 +54,8 @@ class Host:
     ports: Ports = field(default_factory=Ports)
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
-    def folders(self, pod_uid: str) -> PodFolders:
-        return folders_of(pod_uid, root=self.root)
+    def folders(self, pod_uid: str, *, namespace: str) -> PodFolders:
+        return replace(folders_of(pod_uid, root=self.root), claims=self.root / "claims" / namespace)
 
     @property
     def memory_root(self) -> Path | None:

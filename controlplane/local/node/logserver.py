@@ -1,4 +1,4 @@
-"""The node's HTTP endpoint on its unix socket: container logs, as a kubelet serves them to the API server.
+"""The node's HTTP endpoint on its unix socket: container logs, as a kubelet serves them to the API server, and where ports are.
 
 Errors are plain text: the API server passes them on as the message of its own answer.
 """
@@ -38,6 +38,10 @@ class Logs(Protocol):
         """Raises NoLogsError."""
         ...
 
+    def find_port(self, *, namespace: str, pod: str, port: int) -> int | None:
+        """Where on this machine a port of a Pod is; None if there is no such port."""
+        ...
+
 
 class LogServer:
     """Listens from `start` to `stop`."""
@@ -48,6 +52,7 @@ class LogServer:
         self._now = now
         app = web.Application()
         app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._serve)
+        app.router.add_get("/ports/{namespace}/{pod}/{port:[0-9]{1,5}}", self._serve_port)
         # Followers are cut off at once when the node stops: their containers are gone then.
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.0, handler_cancellation=True)
 
@@ -60,6 +65,14 @@ class LogServer:
 
     async def stop(self) -> None:
         await self._runner.cleanup()
+
+    async def _serve_port(self, request: web.Request) -> web.Response:
+        where = request.match_info
+        port = self._logs.find_port(namespace=where["namespace"], pod=where["pod"], port=int(where["port"]))
+        if port is None:
+            text = f"nothing of the Pod {where['pod']} listens on port {where['port']} on this node"
+            return web.Response(status=404, text=text)
+        return web.Response(text=str(port))
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         where = request.match_info

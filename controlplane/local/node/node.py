@@ -75,6 +75,13 @@ class LocalNode:
                 return local.find_log(container, previous=previous)
         raise NoLogsError(f'pod "{pod}" in namespace "{namespace}" has not been started on this node', status=404)
 
+    def find_port(self, *, namespace: str, pod: str, port: int) -> int | None:
+        """For the log server."""
+        for local in self._pods.values():
+            if (local.namespace, local.name) == (namespace, pod):
+                return local.find_port(port)
+        return None
+
     async def _clean_up(self) -> None:
         killed = self._host.records.kill_leftovers()
         if killed:

@@ -14,6 +14,11 @@ from typing import Any
 from k8s.api import names
 
 Json = dict[str, Any]
+ARTIFACT_VOLUME = "artifact-store"
+MAINTAINER = "krt-maintainer"
+MAINTAINER_COMMAND = "/runtime-maintainer"
+"""Where it is in its image."""
+_STORE_FLAGS = {names.RUNTIMED_CONTAINER: "--artifact-store-root", MAINTAINER: "--filesystem-root"}
 _SERVERS = {"bash-runtime": "krt-server-bash", "python-runtime": "krt-server-python"}
 _SERVICE_ACCOUNT_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"  # a cluster's API server mounts a token there, unasked
 _REFERENCE = re.compile(r"\$(\$|\([A-Za-z_][A-Za-z0-9_.-]*\))")
@@ -44,6 +49,8 @@ class PodFolders:
     root: Path
     memory: Path | None = None
     """The same for files that are to be in memory, where this machine has a tmpfs for that."""
+    claims: Path | None = None
+    """PersistentVolumeClaims of its namespace: folders that outlive the Pod."""
 
     @property
     def workspace(self) -> Path:
@@ -61,6 +68,13 @@ class PodFolders:
 
     def volume(self, name: str) -> Path:
         return self.root / "volumes" / name
+
+    def of(self, volume: Json) -> Path:
+        """Where a volume of the Pod's spec is."""
+        claim = (volume.get("persistentVolumeClaim") or {}).get("claimName")
+        if claim is None or self.claims is None:
+            return self.volume(volume["name"])
+        return self.claims / str(claim)
 
     def logs(self, container: str) -> Path:
         return self.root / "logs" / container
@@ -95,21 +109,24 @@ def plan_container(pod: Json, container: Json, *, surroundings: Surroundings) ->
         raise UnrunnableError(
             "SidecarNotRunnableLocally", f"init container {container['name']}: local mode knows no restartPolicy of its own"
         )
-    program = None if container.get("command") else _own_program(container)
+    is_maintainer = container.get("command") == [MAINTAINER_COMMAND]
+    program = MAINTAINER if is_maintainer else None if container.get("command") else _own_program(container)
     _check_volumes(pod, container)
     environment = {
         **(surroundings.own_environment if program else surroundings.base_environment),
         "HOSTNAME": pod["metadata"]["name"],
         "KRUNTIMES_WORK_DIR": str(surroundings.folders.workspace),
         **({"KRUNTIMES_PORT": str(surroundings.ports.runtime)} if container["name"] == names.RUNTIME_CONTAINER else {}),
-        **_volume_folders(container, folders=surroundings.folders),
+        **_volume_folders(pod, container, folders=surroundings.folders),
     }
     if program == names.RUNTIMED_CONTAINER:
         environment |= {"POD_NAMESPACE": pod["metadata"]["namespace"], "POD_UID": pod["metadata"]["uid"]}
     environment |= _environment(pod, container, given=environment, references=surroundings.references)
-    words = [expand(word, environment) for word in (container.get("command") or []) + (container.get("args") or [])]
+    own_words = (container.get("command") or []) if not is_maintainer else []
+    words = [expand(word, environment) for word in own_words + (container.get("args") or [])]
     if program:
         words = [*surroundings.find_program(program), *words, *_given_flags(program, surroundings=surroundings)]
+        words += _artifact_flags(pod, container, program=program, folders=surroundings.folders)
     directory = Path(container["workingDir"]) if container.get("workingDir") else surroundings.folders.workspace
     return ContainerPlan(command=words, environment=environment, directory=directory)
 
@@ -160,6 +177,8 @@ def _own_program(container: Json) -> str:
 
 def _given_flags(program: str, *, surroundings: Surroundings) -> list[str]:
     ports, folders = surroundings.ports, surroundings.folders
+    if program == MAINTAINER:
+        return [f"--kubeconfig={surroundings.kubeconfig}", "--metrics-bind-address=127.0.0.1:0", "--health-probe-bind-address=127.0.0.1:0"]
     if program != names.RUNTIMED_CONTAINER:
         return [f"--port={ports.runtime}", f"--work-dir={folders.workspace}"]
     return [
@@ -181,19 +200,33 @@ def _check_volumes(pod: Json, container: Json) -> None:
         kind = next((key for key in volume if key != "name"), "emptyDir")
         # runtimed gets a kubeconfig from the node, so a projected token for it is not missed.
         is_token = kind == "projected" and container["name"] == names.RUNTIMED_CONTAINER
-        if volume["name"] in mounted and kind != "emptyDir" and not is_token:
+        if volume["name"] in mounted and kind not in {"emptyDir", "persistentVolumeClaim"} and not is_token:
             raise UnrunnableError(
                 "VolumeNotAvailableLocally",
-                f"local mode has volumes of type emptyDir only: volume {volume['name']!r} is of type {kind}",
+                f"local mode has volumes of type emptyDir and persistentVolumeClaim only: volume {volume['name']!r} is of type {kind}",
             )
 
 
-def _volume_folders(container: Json, *, folders: PodFolders) -> dict[str, str]:
+def _volume_folders(pod: Json, container: Json, *, folders: PodFolders) -> dict[str, str]:
     """Nothing is mounted at `mountPath` here: the environment says where a volume is instead."""
     return {
-        f"KRUNTIMES_VOLUME_{re.sub('[^A-Z0-9]', '_', mount['name'].upper())}": str(folders.volume(mount["name"]))
+        f"KRUNTIMES_VOLUME_{re.sub('[^A-Z0-9]', '_', mount['name'].upper())}": str(_mounted(pod, mount, folders=folders))
         for mount in container.get("volumeMounts") or []
     }
+
+
+def _mounted(pod: Json, mount: Json, *, folders: PodFolders) -> Path:
+    volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes") or []}
+    return folders.of(volumes.get(mount["name"], {"name": mount["name"]}))
+
+
+def _artifact_flags(pod: Json, container: Json, *, program: str, folders: PodFolders) -> list[str]:
+    """Where the volume of a filesystem store is, for who has it mounted."""
+    flag = _STORE_FLAGS.get(program)
+    if flag is None:
+        return []
+    mounts = [mount for mount in container.get("volumeMounts") or [] if mount["name"] == ARTIFACT_VOLUME]
+    return [f"{flag}={_mounted(pod, mount, folders=folders)}" for mount in mounts]
 
 
 def _environment(

@@ -48,7 +48,7 @@ class LocalPod:
         self._inits = [self._container(manifest, restart_policy=init_policy) for manifest in pod["spec"].get("initContainers") or []]
 
     async def run(self) -> None:
-        folders = self._host.folders(self.uid)
+        folders = self._host.folders(self.uid, namespace=self.namespace)
         writer = asyncio.create_task(self._write_status(), name=f"status of {self.name}")
         try:
             if await self._make(folders) and await self._has_initialized():
@@ -95,6 +95,13 @@ class LocalPod:
                 if other.state.name != container:
                     other.restart(grace_seconds=VANISHED_GRACE_SECONDS)  # it was told the old port
 
+    def find_port(self, port: int) -> int | None:
+        """Where on this machine the servers of this Pod listen that would listen on `port` in a cluster."""
+        runtime: Json = next((c for c in self._pod["spec"]["containers"] if c["name"] == names.RUNTIME_CONTAINER), {})
+        declared = {entry.get("containerPort") for entry in runtime.get("ports") or []}
+        known = {names.RUNTIMED_STATUS_PORT: self.ports.status, names.RUNTIMED_HEALTH_PORT: self.ports.health}
+        return known.get(port) or (self.ports.runtime if port in declared else None)
+
     def find_log(self, container: str, *, previous: bool) -> LogFile:
         """Raises NoLogsError, worded as a kubelet does."""
         found = next((one for one in (*self._inits, *self._containers) if one.state.name == container), None)
@@ -115,7 +122,7 @@ class LocalPod:
         """The Pod's folders, tried again while the disk is full. False when it was told to go meanwhile."""
         while not self._going.is_set():
             try:
-                for folder in (folders.workspace, folders.state, *(folders.volume(name) for name in self._volume_names())):
+                for folder in (folders.workspace, folders.state, *(folders.of(volume) for volume in self._volumes())):
                     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
                 return True
             except OSError as error:
@@ -143,9 +150,11 @@ class LocalPod:
         self._host.ports.release(port)
         return fresh
 
-    def _volume_names(self) -> list[str]:
+    def _volumes(self) -> list[Json]:
+        """Those whose names, which nobody has validated, are names of folders."""
         volumes = self._pod["spec"].get("volumes") or []
-        return [volume["name"] for volume in volumes if "/" not in volume["name"] and volume["name"] not in (".", "..")]
+        claims = [(volume.get("persistentVolumeClaim") or {}).get("claimName", "-") for volume in volumes]
+        return [volume for volume, claim in zip(volumes, claims, strict=True) if _is_plain(volume["name"]) and _is_plain(claim)]
 
     async def _write_status(self) -> None:
         """Level-based: whatever happened meanwhile, the next write says how it is now. One write at a time."""
@@ -195,3 +204,7 @@ class LocalPod:
                 _log.warning("Pod cannot be deleted", extra={"pod": self.name, "error": str(error)})
             await asyncio.sleep(WRITE_RETRY_SECONDS[min(failures, len(WRITE_RETRY_SECONDS) - 1)])
             failures += 1
+
+
+def _is_plain(name: str) -> bool:
+    return "/" not in name and name not in {"", ".", ".."}

@@ -38,6 +38,7 @@ def run_with(phase: str, *, reason: str | None = None, **status: Any) -> Run:
         ("Failed", "RuntimeError", -9, 137),
         ("Failed", "RuntimeError", 256, 1),
         ("Failed", "RuntimeError", None, 126),
+        ("Failed", "RuntimeError", 0, 125),  # the artifact store did not take what it left
         ("Failed", "OutputsTooLarge", 0, 1),
         ("Failed", "PodTerminating", 143, 125),
         ("Failed", "RuntimeExecute", None, 125),

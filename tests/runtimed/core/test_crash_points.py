@@ -14,6 +14,12 @@ def succeed(world: World) -> None:
     world.settle(exit_=SUCCESS)
 
 
+def keep(world: World) -> None:
+    """As `succeed`, with artifacts."""
+    world.pods["a"].artifact_store = {"driver": "filesystem", "filesystem": {"volumeClaimName": "artifacts"}}
+    world.settle(exit_=SUCCESS)
+
+
 def retry(world: World) -> None:
     world.settle(exit_=FAILURE)
 
@@ -49,7 +55,7 @@ def make_world() -> World:
     return World(run_body(max_attempts=3, timeout="1s"), pods={"a": "pod-a"})
 
 
-@pytest.mark.parametrize("story", [succeed, retry, time_out, cancel, delete])
+@pytest.mark.parametrize("story", [succeed, keep, retry, time_out, cancel, delete])
 @pytest.mark.parametrize("server_restarts_too", [False, True])
 def test_a_crash_at_any_point_loses_and_doubles_nothing(story: Callable[[World], None], server_restarts_too: bool) -> None:
     total = count_decisions(story)

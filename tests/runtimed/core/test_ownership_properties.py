@@ -17,6 +17,7 @@ from runtimed.core.facts import Timer
 from tests.runtimed.world import CANCELLED, FAILURE, SUCCESS, PodWorld, World, run_body
 
 INDEX = st.integers(0, 7)
+STORE = {"driver": "filesystem", "filesystem": {"volumeClaimName": "artifacts"}}
 
 
 FAULTS = [
@@ -42,10 +43,12 @@ class OwnershipMachine(RuleBasedStateMachine):
 
     world: World
 
-    @initialize(max_attempts=st.sampled_from([None, 2, 3]), same_name=st.booleans(), has_timeout=st.booleans())
-    def begin(self, max_attempts: int | None, same_name: bool, has_timeout: bool) -> None:
+    @initialize(max_attempts=st.sampled_from([None, 2, 3]), same_name=st.booleans(), has_timeout=st.booleans(), keeps=st.booleans())
+    def begin(self, max_attempts: int | None, same_name: bool, has_timeout: bool, keeps: bool) -> None:
         pods = {"a": "pod", "b": "pod"} if same_name else {"a": "pod-a", "b": "pod-b"}
         self.world = World(run_body(max_attempts=max_attempts, timeout="1s" if has_timeout else None), pods=pods)
+        for pod in self.world.pods.values():
+            pod.artifact_store = STORE if keeps else None
 
     def pod(self, index: int) -> PodWorld:
         """Mostly the first, so that things happen to the same one."""

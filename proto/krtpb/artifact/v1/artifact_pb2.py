@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n krtpb/artifact/v1/artifact.proto\x12\x0b\x61rtifact.v1\"M\n\x0f\x44ownloadRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x10\n\x08run_name\x18\x02 \x01(\t\x12\x15\n\rartifact_name\x18\x03 \x01(\t\"h\n\x10\x41rtifactMetadata\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x05 \x01(\t\"Q\n\x10\x44ownloadResponse\x12/\n\x08metadata\x18\x01 \x01(\x0b\x32\x1d.artifact.v1.ArtifactMetadata\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x32\\\n\x0f\x41rtifactService\x12I\n\x08\x44ownload\x12\x1c.artifact.v1.DownloadRequest\x1a\x1d.artifact.v1.DownloadResponse0\x01\x42;Z9github.com/kruntimes/kruntimes/api/artifact/v1;artifactv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n krtpb/artifact/v1/artifact.proto\x12\x0b\x61rtifact.v1\"]\n\x0f\x44ownloadRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x10\n\x08run_name\x18\x02 \x01(\t\x12\x15\n\rartifact_name\x18\x03 \x01(\t\x12\x0e\n\x06offset\x18\x04 \x01(\x03\"x\n\x10\x41rtifactMetadata\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x05 \x01(\t\x12\x0e\n\x06offset\x18\x06 \x01(\x03\"Q\n\x10\x44ownloadResponse\x12/\n\x08metadata\x18\x01 \x01(\x0b\x32\x1d.artifact.v1.ArtifactMetadata\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x32\\\n\x0f\x41rtifactService\x12I\n\x08\x44ownload\x12\x1c.artifact.v1.DownloadRequest\x1a\x1d.artifact.v1.DownloadResponse0\x01\x42;Z9github.com/kruntimes/kruntimes/api/artifact/v1;artifactv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,11 +33,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z9github.com/kruntimes/kruntimes/api/artifact/v1;artifactv1'
   _globals['_DOWNLOADREQUEST']._serialized_start=49
-  _globals['_DOWNLOADREQUEST']._serialized_end=126
-  _globals['_ARTIFACTMETADATA']._serialized_start=128
-  _globals['_ARTIFACTMETADATA']._serialized_end=232
-  _globals['_DOWNLOADRESPONSE']._serialized_start=234
-  _globals['_DOWNLOADRESPONSE']._serialized_end=315
-  _globals['_ARTIFACTSERVICE']._serialized_start=317
-  _globals['_ARTIFACTSERVICE']._serialized_end=409
+  _globals['_DOWNLOADREQUEST']._serialized_end=142
+  _globals['_ARTIFACTMETADATA']._serialized_start=144
+  _globals['_ARTIFACTMETADATA']._serialized_end=264
+  _globals['_DOWNLOADRESPONSE']._serialized_start=266
+  _globals['_DOWNLOADRESPONSE']._serialized_end=347
+  _globals['_ARTIFACTSERVICE']._serialized_start=349
+  _globals['_ARTIFACTSERVICE']._serialized_end=441
 # @@protoc_insertion_point(module_scope)

@@ -31,6 +31,9 @@ class OnePod:
             raise NoLogsError("no previous container", status=404)
         return self._log
 
+    def find_port(self, *, namespace: str, pod: str, port: int) -> int | None:
+        return 20002 if (namespace, pod, port) == ("default", "web-1", 9093) else None
+
 
 @pytest.fixture
 async def log(tmp_path: Path) -> LogFile:
@@ -87,3 +90,10 @@ async def test_a_follower_that_leaves_is_forgotten(session: aiohttp.ClientSessio
         while log._waiting:
             log.write("stdout", b"more\n")
             await asyncio.sleep(0)
+
+
+async def test_where_a_port_of_a_pod_is_on_this_machine(session: aiohttp.ClientSession) -> None:
+    async with session.get("/ports/default/web-1/9093") as answer:
+        assert (answer.status, await answer.text()) == (200, "20002")
+    async with session.get("/ports/default/web-1/80") as answer:
+        assert (answer.status, await answer.text()) == (404, "nothing of the Pod web-1 listens on port 80 on this node")

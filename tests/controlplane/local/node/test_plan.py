@@ -20,7 +20,7 @@ from controlplane.local.node.plan import (
 )
 
 Json = dict[str, Any]
-FOLDERS = PodFolders(Path("/pods/uid-1"))
+FOLDERS = PodFolders(Path("/pods/uid-1"), claims=Path("/claims/team"))
 
 
 def surroundings(references: Any = None) -> Surroundings:
@@ -202,10 +202,28 @@ def test_an_empty_dir_is_a_folder_named_in_the_environment() -> None:
     assert environment["KRUNTIMES_VOLUME_BIG_CACHE"] == "/pods/uid-1/volumes/big-cache"
 
 
+CLAIM = [{"name": "artifact-store", "persistentVolumeClaim": {"claimName": "results"}}]
+MOUNT = {"volumeMounts": [{"name": "artifact-store", "mountPath": "/var/lib/kruntimes/artifacts"}]}
+
+
+def test_a_claim_is_a_folder_of_its_namespace_that_outlives_the_pod() -> None:
+    environment = plan({"command": ["x"], **MOUNT}, volumes=CLAIM).environment
+    assert environment["KRUNTIMES_VOLUME_ARTIFACT_STORE"] == "/claims/team/results"
+
+
+def test_runtimed_and_the_maintainer_are_told_where_the_store_is() -> None:
+    runtimed = plan({"name": "runtimed", "image": "kruntimes-runtimed", **MOUNT}, volumes=CLAIM)
+    assert runtimed.command[-1] == "--artifact-store-root=/claims/team/results"
+    cleaner = plan({"name": "cleaner", "image": "kruntimes-controller", "command": ["/runtime-maintainer"], **MOUNT}, volumes=CLAIM)
+    assert cleaner.command[0] == "/venv/krt-maintainer"
+    assert cleaner.command[-1] == "--filesystem-root=/claims/team/results"
+    assert "--kubeconfig=/state/kubeconfig" in cleaner.command
+
+
 def test_a_volume_of_another_type_says_so() -> None:
     container = {"command": ["x"], "volumeMounts": [{"name": "data", "mountPath": "/data"}]}
-    volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]
-    with pytest.raises(UnrunnableError, match="'data' is of type persistentVolumeClaim") as caught:
+    volumes = [{"name": "data", "hostPath": {"path": "/data"}}]
+    with pytest.raises(UnrunnableError, match="'data' is of type hostPath") as caught:
         plan(container, volumes=volumes)
     assert caught.value.reason == "VolumeNotAvailableLocally"
 
