@@ -206,6 +206,24 @@ async def test_a_pod_that_is_deleted_finishes_what_runs_and_hands_the_rest_back(
             await cluster.wait_until(lambda: rig.runtimed is not None and not rig.runtimed.is_running)
 
 
+async def test_a_bind_that_lands_when_a_deleted_pod_holds_nothing_any_more_is_handed_back(api: ApiServer) -> None:
+    """Fault 22: it was decided before the scheduler saw the Pod go."""
+    with Rig(api) as rig:
+        rig.start_server()
+        cluster = await Cluster.open(rig)
+        async with cluster.client:
+            await cluster.create_pod()
+            rig.start_runtimed()
+            assert (await cluster.wait(await cluster.script("true"))).phase == "Succeeded"
+            await cluster.delete_pod()
+            rig.terminate_runtimed()
+            await cluster.wait_for_pod(lambda pod: pod.heartbeat is not None and pod.heartbeat.status == "False")
+            late = await cluster.script("true")
+            handed_back = await cluster.wait(late, lambda run: run.phase == "Pending")
+            assert (handed_back.status.assigned_pod, handed_back.status.attempt) == ("", 0)
+            await cluster.wait_until(lambda: rig.runtimed is not None and not rig.runtimed.is_running)
+
+
 async def test_a_runtimed_that_starts_in_a_deleted_pod_starts_nothing_and_still_delivers(api: ApiServer) -> None:
     """Ownership rule 26: a hand-back of its predecessor may still be on its way, so what is bound to this Pod is over."""
     with Rig(api, workers=1) as rig:
