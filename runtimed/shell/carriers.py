@@ -28,6 +28,8 @@ MAX_UNSENT_BYTES: Final = 16 << 20
 MESSAGE_BYTES: Final = 16 << 20
 """What a server may send at once."""
 CONNECT_SECONDS: Final = 5.0
+END_SECONDS: Final = 1.0
+"""After the line ended, for the stream to end as well and say why."""
 
 
 class ProtocolError(Exception):
@@ -126,8 +128,10 @@ class LineCarrier:
             await asyncio.wait({self._line.closed, ended}, return_when=asyncio.FIRST_COMPLETED)
             if self._line.closed.done():
                 self._line.closed.result()
-            else:
-                await self._tell_end(ended.result())
+            async with asyncio.timeout(END_SECONDS):
+                await self._tell_end(await ended)
+        except TimeoutError:
+            return
         finally:
             ended.cancel()
 

@@ -158,6 +158,9 @@ class _ChangedContext:
     def __init__(self, context: Any, change: Callable[[Response], Iterable[Response]]) -> None:
         self._context, self._change = context, change
 
+    async def send_initial_metadata(self, metadata: Any) -> None:
+        await self._context.send_initial_metadata(metadata)
+
     async def write(self, response: Response) -> None:
         copy = Response()
         copy.CopyFrom(response)
