@@ -14,11 +14,13 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
+
+import psutil
 
 from k8s.api import transitions
 from k8s.api.pod import Pod
@@ -108,7 +110,15 @@ class Rig:
         for child in (self.runtimed, self.server):
             if child is not None:
                 child.stop(kill=True)
+        self._kill_what_is_left()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _kill_what_is_left(self) -> None:
+        """User code of a killed server that has no supervisor, and so nobody who takes it along: it names our folder, which is unique."""
+        for process in psutil.process_iter(["cmdline"]):
+            if any(str(self.folder) in word for word in process.info["cmdline"] or ()):
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
 
     def __enter__(self) -> Rig:
         return self
