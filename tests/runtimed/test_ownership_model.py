@@ -43,7 +43,7 @@ def test_draining_and_handing_back_break_no_promise_in_any_interleaving(max_atte
     assert not found
 
 
-@pytest.mark.slow
+@pytest.mark.mutation
 @pytest.mark.parametrize(
     ("rule", "max_attempts", "faults"),
     [

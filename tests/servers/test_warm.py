@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -204,7 +205,8 @@ async def test_runs_whose_children_are_killed_all_the_time_are_each_executed_onc
     for _ in range(40):
         run_uids.append(await own_session.execute(f"echo $RUN >> {log}", env={"RUN": str(len(run_uids))}))
         for pid in own_server.held_pids()[:2]:
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has ended since we looked
+                os.kill(pid, signal.SIGKILL)
     outcomes = [(await own_session.until_exited(run_uid)).outcome for run_uid in run_uids]
     executed = [int(line) for line in log.read_text().split()]
     assert len(executed) == len(set(executed))
