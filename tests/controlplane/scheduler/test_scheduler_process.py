@@ -99,7 +99,7 @@ async def seats_until_all_are_bound(world: World, *, count: int) -> dict[str, se
 
 async def test_a_standby_takes_over_when_the_leader_leaves(server: ApiServer, world: World) -> None:
     await world.create_pod("pod", runs=3)
-    environ = {"POD_NAMESPACE": world.namespace}
+    environ = {"POD_NAMESPACE": "default"}  # where it may have a Lease
     with scheduler(server, "--leader-elect", environ=environ) as leader, scheduler(server, "--leader-elect", environ=environ):
         await world.create_run("first")
         await world.run_that("first", is_scheduled)
