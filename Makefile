@@ -71,7 +71,7 @@ else
 E2E = eval "$$($(NODE)/access.sh)" &&
 endif
 e2e: $(INSTALLED) ## The suite of real Pods, on the node or on your cluster: KUBECONFIG=path E2E_TAG=tag E2E_REGISTRY=host/; PYTEST="-k drained"
-	@$(E2E) $(BIN)/python -m pytest tests/e2e -m node -o faulthandler_timeout=400 $(PYTEST)
+	@$(E2E) $(BIN)/python -m pytest tests/e2e -m "node$(if $(E2E_LONG),, and not long)" -o faulthandler_timeout=400 $(PYTEST)
 
 node-shell: ## A shell with kubectl and krt on the node
 	@eval "$$($(NODE)/access.sh)" && PATH=$(abspath $(BIN)):$$PATH exec $${SHELL:-sh}

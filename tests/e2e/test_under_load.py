@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import time
 
@@ -31,7 +30,7 @@ def test_a_rolling_update_of_the_runtime(cluster: Cluster) -> None:
     assert_each_ran_once(runs)
 
 
-@pytest.mark.skipif(not os.environ.get("E2E_LONG"), reason="E2E_LONG is not set: not green yet (docs/critiques.md)")
+@pytest.mark.long
 def test_two_minutes_of_rolling_updates_at_thirty_runs_a_second(cluster: Cluster) -> None:
     cluster.apply_runtime("wide", kind="bash", replicas=2, capacity={"resources": {"runs": "16"}})
 
