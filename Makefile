@@ -29,7 +29,7 @@ test: $(INSTALLED) ## Unit, contract and whole-system tests; needs nothing but P
 	$(BIN)/python -m pytest -m "not kube and not fault and not mutation and not node"
 
 REPEAT ?= 1
-test-mutants: $(INSTALLED) ## Each rule of the ownership protocol taken out of the code in turn: the test named for it must fail
+test-mutants: $(INSTALLED) ## The model of the ownership protocol to its end; each rule taken out of it and of the code in turn: the test named for it must fail
 	$(BIN)/python -m pytest -m mutation
 
 test-fault: $(INSTALLED) ## Every row of docs/reliability.md that one machine can show; REPEAT=3 for three passes

@@ -30,10 +30,10 @@ def test_a_quick_bench_measures_both_sides_and_keeps_everything(tmp_path: Path) 
     assert [(result.subject, result.scenario) for result in report.results] == [
         ("bash", "serial x 20"),
         ("floor", "serial x 20"),
-        ("bash", "open loop, 10 Runs/s for 3 s"),
-        ("floor", "open loop, 10 Runs/s for 3 s"),
-        ("bash", "open loop, 20 Runs/s for 3 s"),
-        ("floor", "open loop, 20 Runs/s for 3 s"),
+        ("bash", "open loop, 10 Runs/s for 1 s"),
+        ("floor", "open loop, 10 Runs/s for 1 s"),
+        ("bash", "open loop, 20 Runs/s for 1 s"),
+        ("floor", "open loop, 20 Runs/s for 1 s"),
     ]
     ours, floor = report.results[:2]
     assert all(segments(sample) for sample in ours.samples)

@@ -9,7 +9,7 @@ from tests.runtimed.ownership_model import RULES, Model, explore
 NO_FAULTS = {"crash": 0, "mis": 0, "lost": 0, "cancel": 0, "delete": 0}
 
 
-@pytest.mark.slow
+@pytest.mark.mutation
 @pytest.mark.parametrize(
     "budget",
     [
@@ -25,7 +25,7 @@ def test_the_protocol_breaks_no_promise_in_any_interleaving(budget: dict[str, in
     assert not found
 
 
-@pytest.mark.slow
+@pytest.mark.mutation
 @pytest.mark.parametrize(
     ("max_attempts", "budget"),
     [

@@ -236,7 +236,7 @@ async def test_many_runs_leave_no_file_open_and_no_process_behind(tmp_path: Path
         async with open_session(server.port) as session:
             await session.run(*args)
             before = open_files(server.pid)
-            for _ in range(10):
+            for _ in range(4):
                 # More at a time than are held: some are warm, some are not.
                 run_uids = [await session.execute(*args) for _ in range(8)]
                 for run_uid in run_uids:
