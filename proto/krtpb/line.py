@@ -103,6 +103,12 @@ class Line(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
+    def abort(self) -> None:
+        """At once: who does not read would never let `close` end."""
+        self._is_held = True
+        if self._transport is not None:
+            self._transport.abort()
+
     # asyncio's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

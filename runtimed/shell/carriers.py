@@ -75,7 +75,12 @@ class StreamCarrier:
 
     async def listen(self) -> None:
         while not self._is_given_up:
-            response = await self._call.read()
+            try:
+                response = await self._call.read()
+            except asyncio.CancelledError:
+                if self._is_given_up and not _is_being_cancelled():
+                    return  # it is the call that was cancelled, by `send`
+                raise
             if response is grpc.aio.EOF:
                 await raise_status(self._call)
                 return
@@ -119,11 +124,12 @@ class LineCarrier:
         self._line.send(frame.SerializeToString())
         if self._line.unsent_bytes > MAX_UNSENT_BYTES:
             logger.error("the Runtime Server does not take frames; the session starts anew")
-            self._line.close()
+            self._line.abort()
 
     async def listen(self) -> None:
         self._line.go_on()
         ended = asyncio.ensure_future(self._call.read())
+        ended.add_done_callback(lambda _: ended.cancelled() or ended.exception())  # where the line's own end is what counts
         try:
             await asyncio.wait({self._line.closed, ended}, return_when=asyncio.FIRST_COMPLETED)
             if self._line.closed.done():
@@ -157,6 +163,11 @@ async def raise_status(call: Any) -> None:
     code = await call.code()
     if code is not grpc.StatusCode.OK:
         raise grpc.aio.AioRpcError(code, await call.initial_metadata(), await call.trailing_metadata(), details=await call.details())
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _hear_nothing(payload: bytes) -> None:

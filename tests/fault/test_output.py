@@ -92,6 +92,7 @@ async def test_row_34_a_reader_that_is_stuck_holds_nobody_up(platform: Platform)
             row.note("a Run whose reader is stuck, against one without", beside - alone, unit="s", at_most=2)
             rest = await lines_of(stuck)
         assert set(rest) == {line}, "and it gets whole lines once it reads on"
+        assert len(rest) == 3000, "and all of them"
 
 
 async def seconds_of(row: Row, body: str) -> float:

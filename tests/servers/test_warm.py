@@ -238,7 +238,7 @@ async def test_many_runs_leave_no_file_open_and_no_process_behind(tmp_path: Path
             before = open_files(server.pid)
             for _ in range(4):
                 # More at a time than are held: some are warm, some are not.
-                run_uids = [await session.execute(*args) for _ in range(8)]
+                run_uids = [await session.execute(*args) for _ in range(20)]
                 for run_uid in run_uids:
                     assert (await session.until_exited(run_uid)).stdout == b"x\n"
                     await session.forget(run_uid)

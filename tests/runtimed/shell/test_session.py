@@ -13,6 +13,7 @@ from krtpb.executor.v1 import stream_pb2, stream_pb2_grpc
 from krtpb.line import HOST, Line
 
 from runtimed.shell import frames
+from runtimed.shell.carriers import MAX_QUEUED_FRAMES, MAX_UNSENT_BYTES
 from runtimed.shell.session import CHANNEL_OPTIONS, Session
 from tests.cluster.processes import free_ports
 
@@ -152,6 +153,7 @@ class LineServer:
         self.port = port
         self.hellos: list[stream_pb2.Hello] = []
         self.lines: asyncio.Queue[Line] = asyncio.Queue()
+        self.taken: asyncio.Queue[Line] = asyncio.Queue()
 
     async def script(self, requests: Any, context: Any) -> None:
         hello = (await anext(aiter(requests))).hello
@@ -172,6 +174,7 @@ class LineServer:
             assert token == b"secret"
             line.on_frame = answer
             self.lines.put_nowait(line)
+            self.taken.put_nowait(line)
 
         def answer(payload: bytes) -> None:
             request = stream_pb2.SessionRequest.FromString(payload)
@@ -194,6 +197,34 @@ async def test_a_session_goes_on_by_the_line_that_is_offered_and_begins_anew_whe
             assert await heard.next() == "forgotten"
             session.send(frames.cancel("a", 0))  # answered by what is no message
             assert await heard.next() == "lost"
+
+
+async def test_a_server_that_takes_no_frames_from_the_stream_is_given_up_for_a_new_session(port: int) -> None:
+    async def deaf(requests: Any, context: Any) -> None:
+        await anext(aiter(requests))
+        await context.write(welcome("deaf"))
+        await asyncio.Event().wait()
+
+    async with serving(deaf, port), connected(port) as (session, heard):
+        assert await heard.next() == ("deaf", [])
+        for _ in range(MAX_QUEUED_FRAMES + 1):
+            session.send(frames.forget("a", 0))
+        assert await heard.next() == "lost"
+        assert await heard.next() == ("deaf", [])
+
+
+async def test_a_server_that_takes_no_frames_from_the_line_is_given_up_for_a_new_session(port: int) -> None:
+    server = LineServer()
+    async with serving(server.script, port), connected(port) as (session, heard):
+        assert await heard.next() == ("by line", [])
+        line = await server.taken.get()
+        line.hold()
+        frame = frames.forget("a" * (1 << 20), 0)
+        for _ in range(MAX_UNSENT_BYTES >> 19):
+            session.send(frame)
+        assert await heard.next() == "lost"
+        line.abort()
+        assert await heard.next() == ("by line", [])
 
 
 async def test_where_the_line_cannot_be_reached_sessions_go_on_by_the_stream(port: int, caplog: pytest.LogCaptureFixture) -> None:
