@@ -15,7 +15,7 @@ from controlplane.controllers.pod_health import GONE, REPLACED, PodHealth, Verdi
 from controlplane.controllers.pod_troubles import RuntimePod
 from controlplane.controllers.reconciling import Informer, Reconciler, run_together
 from k8s.api import transitions
-from k8s.api.phases import NOT_TERMINAL_SELECTOR
+from k8s.api.phases import ACTIVE_SELECTOR
 from k8s.api.pod import Pod
 from k8s.api.retry import may_retry
 from k8s.api.run import Run
@@ -61,7 +61,7 @@ class StaleRunReaper:
         """Key of a Pod -> UIDs of the Runs that it holds."""
         self._pods = pods
         pods.tell(self._pod_changed)
-        self._runs = Informer(client, RUNS, told=self._run_changed, field_selector=NOT_TERMINAL_SELECTOR)
+        self._runs = Informer(client, RUNS, told=self._run_changed, field_selector=ACTIVE_SELECTOR)
         self._reconciler = Reconciler("reaper", self.reconcile, keys=lambda: list(self._held))
 
     async def run(self) -> None:

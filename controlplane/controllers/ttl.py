@@ -11,14 +11,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from controlplane.controllers.reconciling import Informer, Reconciler, run_together
-from k8s.api import phases
+from k8s.api.phases import FINISHED_SELECTOR
 from k8s.api.run import Run
 from k8s.client import RUNS, ApiClient, Change, Conflict, NotFound
 
 logger = logging.getLogger(__name__)
-
-FINISHED_SELECTOR = ",".join(f"status.phase!={phase}" for phase in ("", phases.PENDING, phases.SCHEDULED, phases.RUNNING, phases.READY))
-"""A selector has no "or": finished is what is nothing else. The empty one is a Run that nobody has looked at yet."""
 
 
 class FinishedRunCollector:

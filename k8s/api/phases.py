@@ -16,8 +16,19 @@ ACTIVE_PHASES = frozenset({SCHEDULED, RUNNING, READY})
 """A Run in one of these takes capacity of its Pod."""
 TERMINAL_PHASES = frozenset({SUCCEEDED, FAILED, TIMEOUT, CANCELLED})
 """Final: nothing changes phase, exit code, outputs or artifacts afterwards."""
-NOT_TERMINAL_SELECTOR = ",".join(f"status.phase!={phase}" for phase in (SUCCEEDED, FAILED, TIMEOUT, CANCELLED))
+
+
+def _selecting_none_of(*phases: str) -> str:
+    """A field selector knows "and" and "not", and no "or"."""
+    return ",".join(f"status.phase!={phase}" for phase in phases)
+
+
+NOT_TERMINAL_SELECTOR = _selecting_none_of(SUCCEEDED, FAILED, TIMEOUT, CANCELLED)
 """Field selector under which a Run that finishes arrives as DELETED, and so costs nothing afterwards."""
+ACTIVE_SELECTOR = _selecting_none_of("", PENDING, SUCCEEDED, FAILED, TIMEOUT, CANCELLED)
+"""Runs that a Pod holds. The empty phase is that of a Run nobody has looked at yet: its creation is the scheduler's business alone."""
+FINISHED_SELECTOR = _selecting_none_of("", PENDING, SCHEDULED, RUNNING, READY)
+"""Runs that have ended."""
 
 
 class Reason:

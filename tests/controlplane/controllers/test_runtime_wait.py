@@ -14,7 +14,8 @@ from tests.cluster.server import ApiServer
 from tests.controlplane.controllers.runtimes import condition, play_deployment_controller, reconciling
 from tests.controlplane.plane import World, controllers
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.kube]
+"""Also on the embedded server it takes a kubectl."""
 
 
 async def test_kubectl_waits_for_a_runtime(server: ApiServer, world: World, tmp_path: Path) -> None:
