@@ -1,6 +1,6 @@
-"""A Runtime Server by itself, over its real stream: Execute received → first instruction, and exit of the process → the client knows.
+"""A Runtime Server by itself, over its real line: Execute received → first instruction, and exit of the process → the client knows.
 
-`python -m bench.server_alone`. No Kubernetes, no runtimed: one server process, one session, this process as the client. User code
+`python -m bench.server_alone`. No Kubernetes, no runtimed but its end of the line: one server process, one session. User code
 reports its first and its last instruction itself; all clocks are this machine's wall clock. "received" is the server's own
 note of when it began to act on the frame (its debug log); "sent" is before the client wrote it, so an upper bound of that.
 """
@@ -25,6 +25,8 @@ import grpc
 from krtpb.executor.v1 import stream_pb2, stream_pb2_grpc
 
 from bench.samples import summarize
+from runtimed.shell import frames
+from runtimed.shell.carriers import Carrier, LineCarrier
 
 REPO = Path(__file__).resolve().parents[1]
 SCRIPTS = {
@@ -77,24 +79,24 @@ class Moments(NamedTuple):
 
 
 class Client:
-    """One session. Runs are told apart by their UID, so any number may be at it at a time."""
+    """One session, as its listener. Runs are told apart by their UID, so any number may be at it at a time."""
 
-    def __init__(self, call: Any, *, work_dir: Path, case: Case) -> None:
-        self._call = call
+    def __init__(self, *, work_dir: Path, case: Case) -> None:
         self._work_dir = work_dir
         self._case = case
         self._ends: dict[str, asyncio.Future[tuple[float, float]]] = {}
         self._output: dict[str, bytes] = {}
+        self.carrier: Carrier | None = None
 
-    async def listen(self) -> None:
-        try:
-            while (response := await self._call.read()) is not grpc.aio.EOF:
-                self._take(response, now=time.time())
-        finally:
-            for end in self._ends.values():
-                end.cancel()
+    def on_welcome(self, boot_id: str, held: frames.HeldRuns) -> None:
+        """Was read already."""
 
-    def _take(self, response: stream_pb2.SessionResponse, *, now: float) -> None:
+    def on_lost(self) -> None:
+        for end in self._ends.values():
+            end.cancel()
+
+    def on_response(self, response: stream_pb2.SessionResponse) -> None:
+        now = time.time()
         if response.HasField("output"):
             self._output[response.output.key.run_uid] += response.output.data
         elif response.HasField("exited"):
@@ -102,16 +104,17 @@ class Client:
 
     async def run(self) -> tuple[str, dict[str, float]]:
         """Its UID and its moments, but for the server's own."""
+        assert self.carrier is not None
         run_uid = str(uuid.uuid4())
         frame = self._execute(run_uid)
         self._ends[run_uid] = asyncio.get_running_loop().create_future()
         self._output[run_uid] = b""
         sent = time.time()
-        await self._call.write(frame)
+        self.carrier.send(frame)
         noticed, known = await self._ends[run_uid]
         del self._ends[run_uid]
         first, last = map(float, self._output.pop(run_uid).split())
-        await self._call.write(stream_pb2.SessionRequest(forget=stream_pb2.Forget(key=frame.execute.key)))
+        self.carrier.send(stream_pb2.SessionRequest(forget=stream_pb2.Forget(key=frame.execute.key)))
         return run_uid, {"sent": sent, "first": first, "last": last, "noticed": noticed, "known": known}
 
     def _execute(self, run_uid: str) -> stream_pb2.SessionRequest:
@@ -185,16 +188,19 @@ def python_with_ballast(folder: Path) -> str:
 async def connected(port: int, *, case: Case, work_dir: Path, slots: int) -> AsyncIterator[Client]:
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         call = stream_pb2_grpc.RuntimeStreamStub(channel).Session()
-        await call.write(stream_pb2.SessionRequest(hello=stream_pb2.Hello(session="bench", slots=slots)))
-        assert (await call.read()).HasField("welcome")
-        client = Client(call, work_dir=work_dir, case=case)
-        listening = asyncio.create_task(client.listen())
+        await call.write(frames.hello("bench", slots=slots, takes_line=True))
+        welcome = (await call.read()).welcome
+        client = Client(work_dir=work_dir, case=case)
+        client.carrier = await LineCarrier.connect(call, offer=welcome.line, listener=client)
+        listening = asyncio.create_task(client.carrier.listen())
+        listening.add_done_callback(lambda _: client.on_lost())
         try:
             yield client
         finally:
             listening.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await listening
+            await client.carrier.close()
             call.cancel()
 
 

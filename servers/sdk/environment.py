@@ -15,14 +15,15 @@ ALLOWED_NAMES = frozenset({"PATH", "HOME", "LANG", "TZ", "TMPDIR", "HOSTNAME"})
 ALLOWED_PREFIX = "LC_"
 
 
-def compose_environment(own: Mapping[str, str], *, defaults: Mapping[str, str], run_env: Mapping[str, str]) -> dict[str, str]:
-    """Raises CannotRun for what no process can be given."""
+def compose_environment(allowed: Mapping[str, str], *, defaults: Mapping[str, str], run_env: Mapping[str, str]) -> dict[str, str]:
+    """`allowed` is the `allowed_part` of the server's own. Raises CannotRun for what no process can be given."""
     for name, value in run_env.items():
         _check(name, value=value)
-    return {"PATH": os.defpath} | allowed_part(own) | dict(defaults) | dict(run_env)
+    return {"PATH": os.defpath, **allowed, **defaults, **run_env}
 
 
 def allowed_part(own: Mapping[str, str]) -> dict[str, str]:
+    """Taken once: a server's environment does not change, and looking through it is dear beside the rest of a start."""
     return {name: value for name, value in own.items() if (name in ALLOWED_NAMES or name.startswith(ALLOWED_PREFIX)) and _is_text(value)}
 
 

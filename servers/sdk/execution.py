@@ -49,6 +49,10 @@ class Execution:
     def has_started(self) -> bool:
         return self.started_micros > 0
 
+    @property
+    def has_output(self) -> bool:
+        return self.stdout.total_bytes + self.stderr.total_bytes > 0
+
     def output(self, stream: StreamName) -> RetainedOutput:
         return self.stdout if stream is StreamName.STDOUT else self.stderr
 

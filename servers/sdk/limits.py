@@ -33,6 +33,9 @@ ERROR_MESSAGE_CHARACTERS = 1024
 PENDING_REPLIES_LIMIT = 1024
 """Of a session that does not read: beyond it no more of its requests are taken."""
 
+COMPANY_SECONDS = 0.002
+"""How long Accepted waits for Started, to be sent with it: that a process takes to start where all goes well."""
+
 MESSAGE_BYTES = 4 * 1024 * 1024
 """gRPC's default, written down because List and Status are built to fit it."""
 

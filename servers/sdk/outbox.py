@@ -54,11 +54,20 @@ class Outbox:
         self._facts.append(fact)
         self.wake.set()
 
+    def post_in_company(self, fact: stream_pb2.SessionResponse) -> None:
+        """The same, but together with what comes next; `send_what_waits` is for when that is too long in coming."""
+        self._facts.append(fact)
+
+    def send_what_waits(self) -> None:
+        if self._facts:
+            self.wake.set()
+
     def follow(self, execution: Execution, *, stdout_offset: int = 0, stderr_offset: int = 0) -> None:
         """From now on the output from these offsets on, then the end, also if either was sent before."""
         cursors = {StreamName.STDOUT: _Cursor(stdout_offset), StreamName.STDERR: _Cursor(stderr_offset)}
         self._deliveries[execution.id] = _Delivery(execution, cursors=cursors)
-        self.touch(execution)
+        if execution.is_over or execution.has_output:
+            self.touch(execution)
 
     def hold(self, execution: Execution) -> None:
         """Its end only, until it is followed."""

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from servers.sdk import exits
 from servers.sdk.command import CannotRun, ChooseCommand, Command, Request
-from servers.sdk.environment import compose_environment
+from servers.sdk.environment import allowed_part, compose_environment
 from servers.sdk.execution import AttemptId, Execution
 from servers.sdk.exits import Exit, ExitReason
 from servers.sdk.limits import ERROR_MESSAGE_CHARACTERS
@@ -43,6 +43,7 @@ class Registry:
         # The supervisor's own working directory is another one.
         self._work_dir = os.path.abspath(work_dir)
         self._observer = observer
+        self._own_environment = allowed_part(os.environ)
         self._executions: dict[AttemptId, Execution] = {}
         self._by_ticket: dict[int, Execution] = {}
         self._pipes: dict[int, list[PipeReader]] = {}
@@ -170,7 +171,7 @@ class Registry:
         return self._order(command, request, ticket=ticket, working_dir=working_dir)
 
     def _order(self, command: Command, request: Request, *, ticket: int, working_dir: str) -> Message:
-        env = compose_environment(os.environ, defaults=command.env_defaults, run_env=request.env)
+        env = compose_environment(self._own_environment, defaults=command.env_defaults, run_env=request.env)
         return {
             "op": "start",
             "id": ticket,

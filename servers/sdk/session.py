@@ -19,7 +19,7 @@ from krtpb.line import FrameTooLarge, Line
 
 from servers.sdk import batches, messages
 from servers.sdk.execution import AttemptId, Execution
-from servers.sdk.limits import CANCEL_GRACE_SECONDS, PENDING_REPLIES_LIMIT
+from servers.sdk.limits import CANCEL_GRACE_SECONDS, COMPANY_SECONDS, PENDING_REPLIES_LIMIT
 from servers.sdk.lines import Lines
 from servers.sdk.outbox import Outbox
 from servers.sdk.registry import Registry
@@ -46,8 +46,18 @@ class _Session:
 
     def post(self, fact: stream_pb2.SessionResponse) -> None:
         self.outbox.post(fact)
+        self._bound_facts()
+
+    def post_in_company(self, fact: stream_pb2.SessionResponse) -> None:
+        """For what nobody waits for: sent with the next message, alone only if there is none for a moment."""
+        self.outbox.post_in_company(fact)
+        asyncio.get_running_loop().call_later(COMPANY_SECONDS, self.outbox.send_what_waits)
+        self._bound_facts()
+
+    def _bound_facts(self) -> None:
         if self.outbox.fact_count >= PENDING_REPLIES_LIMIT:
             self.has_room.clear()
+            self.outbox.wake.set()
 
     def note_sent(self) -> None:
         """More frames are taken once fewer answers wait for a client that does not read."""
@@ -207,7 +217,8 @@ class SessionService(stream_pb2_grpc.RuntimeStreamServicer):
         if self._registry.get(attempt):
             session.post(messages.accepted_event(attempt, duplicate=True))
             return
-        session.post(messages.accepted_event(attempt, duplicate=False))
+        # In a message of its own it would wake its reader at the very moment at which the process is to start.
+        session.post_in_company(messages.accepted_event(attempt, duplicate=False))
         session.outbox.follow(self._registry.execute(attempt, messages.request_of_stream(execute)))
 
     def _cancel(self, cancel: stream_pb2.Cancel, session: _Session) -> None:

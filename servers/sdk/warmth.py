@@ -7,7 +7,7 @@ import logging
 import os
 
 from servers.sdk.command import WarmChildren
-from servers.sdk.environment import compose_environment
+from servers.sdk.environment import allowed_part, compose_environment
 from servers.sdk.limits import WARM_SLOTS_LIMIT
 from servers.supervisor.wire import Message
 
@@ -20,7 +20,7 @@ class Warmth:
             "op": "hold",
             "kind": children.kind,
             "executable": children.executable,
-            "env": compose_environment(os.environ, defaults=children.env_defaults, run_env={}),
+            "env": compose_environment(allowed_part(os.environ), defaults=children.env_defaults, run_env={}),
             "preload": list(children.preload),
         }
         self._slots = min(slots, WARM_SLOTS_LIMIT)
