@@ -23,10 +23,11 @@ from controlplane.controllers.runtime import RuntimeController
 from controlplane.controllers.runtime_access import SERVICE_ACCOUNT
 from controlplane.controllers.runtime_objects import DAEMON_IMAGE, DAEMON_MEMORY, RuntimeSettings
 from controlplane.controllers.runtime_watches import RuntimeWatches
-from controlplane.controllers.ttl import FinishedRunCollector
+from controlplane.controllers.ttl import FinishedRunCollector, has_expiry
 from controlplane.process import serve
 from k8s.api.names import CONTROLLER_LEASE, RUNTIME_LABEL
-from k8s.client import RUNTIMES, ApiClient, EventRecorder
+from k8s.api.phases import NOT_PENDING_SELECTOR
+from k8s.client import RUNS, RUNTIMES, ApiClient, EventRecorder
 from k8s.manager import Lifecycle, ManagerSettings, SecondsType, Tasks, make_registry, manager_options, run_process, take_settings
 
 PROCESS = "krt-controller"
@@ -117,14 +118,18 @@ async def control(
             watches = RuntimeWatches(client, pods=pods)
             runtimes = RuntimeController(client, watches=watches, settings=runtime_settings)
             removal = AccessRemoval(client, watches=watches, settings=runtime_settings)
-            reaper = StaleRunReaper(client, pods=pods, threshold_seconds=stale_threshold_seconds, events=events)
+            # One watch for both: each one more is paid at every write of every Run, by the API server and here.
+            runs = Informer(client, RUNS, keeps=lambda run: run.is_active or has_expiry(run), field_selector=NOT_PENDING_SELECTOR)
+            reaper = StaleRunReaper(client, runs=runs, pods=pods, threshold_seconds=stale_threshold_seconds, events=events)
+            collector = FinishedRunCollector(client, runs=runs)
             # STRICTLY AFTER all of them have said what they want to be told.
             tasks.start(pods.run(), name=pods.name)
+            tasks.start(runs.run(), name=runs.name)
             watches.start(tasks)
             tasks.start(runtimes.run(), name="runtime controller")
             tasks.start(removal.run(), name="access removal")
             tasks.start(reaper.run(), name="reaper")
-            tasks.start(FinishedRunCollector(client).run(), name="finished run collector")
+            tasks.start(collector.run(), name="finished run collector")
             cleanup = artifact_cleanup.ArtifactCleanup(
                 client, settings=maintainer_settings, events=cleanup_events, give_up_seconds=artifact_give_up_seconds
             )

@@ -15,7 +15,6 @@ from controlplane.controllers.pod_health import GONE, REPLACED, PodHealth, Verdi
 from controlplane.controllers.pod_troubles import RuntimePod
 from controlplane.controllers.reconciling import Informer, Reconciler, run_together
 from k8s.api import transitions
-from k8s.api.phases import ACTIVE_SELECTOR
 from k8s.api.pod import Pod
 from k8s.api.retry import may_retry
 from k8s.api.run import Run
@@ -44,13 +43,14 @@ class StaleRunReaper:
         self,
         client: ApiClient,
         *,
+        runs: Informer[Run],
         pods: Informer[RuntimePod],
         threshold_seconds: float,
         events: EventRecorder,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`pods` are those of Runtimes; whoever made it runs it."""
+        """`runs` are those that Pods hold, at least; `pods` those of Runtimes. Whoever made them runs them."""
         self._client = client
         self._threshold_seconds = threshold_seconds
         self._events = events
@@ -61,12 +61,13 @@ class StaleRunReaper:
         """Key of a Pod -> UIDs of the Runs that it holds."""
         self._pods = pods
         pods.tell(self._pod_changed)
-        self._runs = Informer(client, RUNS, told=self._run_changed, field_selector=ACTIVE_SELECTOR)
+        self._runs = runs
+        runs.tell(self._run_changed)
         self._reconciler = Reconciler("reaper", self.reconcile, keys=lambda: list(self._held))
 
     async def run(self) -> None:
         """Until cancelled."""
-        await run_together(self._reconciler, [self._runs], shared=[self._pods])
+        await run_together(self._reconciler, [], shared=[self._runs, self._pods])
 
     # ---- wake-ups
 
@@ -163,7 +164,7 @@ class StaleRunReaper:
             logger.info("run was not taken away", extra={"run": run.key, "uid": run.uid} | message_of(error))
             await self._read_again(run)
             raise
-        self._take_in(answer)
+        self._runs.take(answer)
         fields = {"run": run.key, "uid": run.uid, "attempt": run.attempt_number, "pod": run.status.assigned_pod, "reason": verdict.reason}
         logger.warning("run is taken away from its pod", extra=fields | {"will_retry": will_retry})
         reason = "StaleRunRetrying" if will_retry else "StaleRunFailed"
@@ -174,16 +175,9 @@ class StaleRunReaper:
         try:
             seen = await self._client.get(RUNS, run.metadata.name, namespace=run.metadata.namespace)
         except NotFound:
-            change = self._runs.cache.drop(run.uid)
-            if change is not None:
-                self._run_changed(change)
+            self._runs.drop(run.uid)
             return
-        self._take_in(seen)
-
-    def _take_in(self, run: Run) -> None:
-        change = self._runs.cache.take(run)
-        if change is not None:
-            self._run_changed(change)
+        self._runs.take(seen)
 
 
 def _seat(run: Run | None) -> str | None:

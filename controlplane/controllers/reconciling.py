@@ -148,15 +148,27 @@ class Informer(Generic[T]):
         """One more who is told. Before `run`: whoever comes later does not hear of what is there."""
         self._told.append(told)
 
+    def take(self, seen: T) -> None:
+        """The answer of a write or a GET."""
+        self._tell_of(self.cache.take(seen))
+
+    def drop(self, uid: str) -> None:
+        """A GET said NotFound."""
+        self._tell_of(self.cache.drop(uid))
+
     async def run(self) -> None:
         """Until cancelled."""
         async with aclosing(self._watch) as notices:
             async for notice in notices:
                 for change in self.cache.feed(self._selected(notice)):
-                    for told in self._told:
-                        told(change)
+                    self._tell_of(change)
                 if self.cache.is_synced:
                     self.is_complete.set()
+
+    def _tell_of(self, change: Change[T] | None) -> None:
+        if change is not None:
+            for told in self._told:
+                told(change)
 
     def _selected(self, notice: Notice[T]) -> Notice[T]:
         if isinstance(notice, Listed):

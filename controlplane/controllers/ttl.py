@@ -1,7 +1,7 @@
 """Deletes finished Runs when their `ttlSecondsAfterFinished` has passed since their completion. Keys are UIDs.
 
-Only finished Runs are watched, and of them only those with a time to live are remembered. The field may change after the Run has
-finished, so each look computes the time anew, and the deletion is conditional on what was looked at.
+The field may change after the Run has finished, so each look computes the time anew, and the deletion is conditional on what was
+looked at.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from controlplane.controllers.reconciling import Informer, Reconciler, run_together
-from k8s.api.phases import FINISHED_SELECTOR
 from k8s.api.run import Run
 from k8s.client import RUNS, ApiClient, Change, Conflict, NotFound
 
@@ -21,18 +20,20 @@ logger = logging.getLogger(__name__)
 class FinishedRunCollector:
     """Deletes what has outlived its time."""
 
-    def __init__(self, client: ApiClient, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(self, client: ApiClient, *, runs: Informer[Run], now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        """`runs` are those that have an expiry, at least; whoever made it runs it."""
         self._client = client
         self._now = now
-        self._runs = Informer(client, RUNS, told=self._run_changed, keeps=_has_expiry, field_selector=FINISHED_SELECTOR)
-        self._reconciler = Reconciler("ttl", self.reconcile, keys=lambda: [run.uid for run in self._runs.cache])
+        self._runs = runs
+        runs.tell(self._run_changed)
+        self._reconciler = Reconciler("ttl", self.reconcile, keys=lambda: [run.uid for run in self._runs.cache if has_expiry(run)])
 
     async def run(self) -> None:
         """Until cancelled."""
-        await run_together(self._reconciler, [self._runs])
+        await run_together(self._reconciler, [], shared=[self._runs])
 
     def _run_changed(self, change: Change[Run]) -> None:
-        if change.new is not None:
+        if change.new is not None and has_expiry(change.new):
             self._reconciler.add(change.new.uid)
 
     async def reconcile(self, key: str) -> float | None:
@@ -63,7 +64,8 @@ class FinishedRunCollector:
         logger.info("finished run is deleted", extra={"run": run.key, "uid": run.uid})
 
 
-def _has_expiry(run: Run) -> bool:
+def has_expiry(run: Run) -> bool:
+    """Whether it is to be deleted by us, now or later."""
     return expiry_of(run) is not None
 
 

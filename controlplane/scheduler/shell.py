@@ -20,7 +20,7 @@ from k8s.api import names, transitions
 from k8s.api.phases import NOT_TERMINAL_SELECTOR
 from k8s.api.pod import Pod
 from k8s.api.run import Run
-from k8s.client import PODS, ApiClient, ApiError, Backoff, Cache, Conflict, NotFound, conditional_status, list_and_watch, message_of
+from k8s.client import PODS, ApiClient, ApiError, Backoff, Cache, Conflict, NotFound, Wider, conditional_status, list_and_watch, message_of
 from k8s.manager import Tasks
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,10 @@ class SchedulerShell:
     # ---- what is seen
 
     async def _follow_runs(self) -> None:
-        async with aclosing(list_and_watch(self._client, KEPT_RUNS, field_selector=NOT_TERMINAL_SELECTOR)) as notices:
+        # All of them: that a Run is over must not cost the API server a copy of it at the moment at which everybody waits for that.
+        everything: Wider[KeptRun] = Wider("", keeps=lambda run: not run.is_terminal)
+        watching = list_and_watch(self._client, KEPT_RUNS, field_selector=NOT_TERMINAL_SELECTOR, wider=everything)
+        async with aclosing(watching) as notices:
             async for notice in notices:
                 was_synced = self._runs.is_synced
                 for change in self._runs.feed(notice):

@@ -24,11 +24,9 @@ def _selecting_none_of(*phases: str) -> str:
 
 
 NOT_TERMINAL_SELECTOR = _selecting_none_of(SUCCEEDED, FAILED, TIMEOUT, CANCELLED)
-"""Field selector under which a Run that finishes arrives as DELETED, and so costs nothing afterwards."""
-ACTIVE_SELECTOR = _selecting_none_of("", PENDING, SUCCEEDED, FAILED, TIMEOUT, CANCELLED)
-"""Runs that a Pod holds. The empty phase is that of a Run nobody has looked at yet: its creation is the scheduler's business alone."""
-FINISHED_SELECTOR = _selecting_none_of("", PENDING, SCHEDULED, RUNNING, READY)
-"""Runs that have ended."""
+"""Runs that are not over."""
+NOT_PENDING_SELECTOR = _selecting_none_of("", PENDING)
+"""Runs that a Pod holds, and those that are over. The empty phase is that of a Run nobody has looked at yet."""
 
 
 class Reason:

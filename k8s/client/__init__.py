@@ -67,7 +67,7 @@ from k8s.client.resources import (
     reference,
 )
 from k8s.client.transport import ApiClient, Listing
-from k8s.client.watching import WatchSettings, list_and_watch
+from k8s.client.watching import WatchSettings, Wider, list_and_watch
 
 __all__ = [
     "CONFIG_MAPS",
@@ -124,6 +124,7 @@ __all__ = [
     "Unreachable",
     "UnreadableAnswer",
     "WatchSettings",
+    "Wider",
     "apply_patch",
     "conditional_status",
     "fenced_finalizer",

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -45,6 +45,32 @@ class WatchSettings:
 DEFAULT_SETTINGS = WatchSettings()
 
 
+@dataclass(frozen=True, slots=True)
+class Wider(Generic[T]):
+    """A watch that selects more than its list does, for what many objects leave by a change of their own.
+
+    An object that leaves the selection of a watch is copied and encoded by the API server for this watcher alone, at the moment of the
+    change (cacher.go, setCachingObjects: "this is rare enough"). One that stays in it is encoded once, for all.
+    """
+
+    field_selector: str
+    keeps: Callable[[T], bool]
+    """Whether an object is in the list's selection."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Selectors(Generic[T]):
+    label: str
+    field: str
+    """Of the list."""
+    watched: Wider[T]
+
+    def query(self) -> dict[str, str]:
+        """Of the watch."""
+        selectors = {"labelSelector": self.label, "fieldSelector": self.watched.field_selector}
+        return {key: value for key, value in selectors.items() if value}
+
+
 async def list_and_watch(
     client: ApiClient,
     resource: Resource[T],
@@ -52,16 +78,19 @@ async def list_and_watch(
     namespace: str | None = None,
     label_selector: str = "",
     field_selector: str = "",
+    wider: Wider[T] | None = None,
     settings: WatchSettings = DEFAULT_SETTINGS,
     pace: Pace = REAL_PACE,
 ) -> AsyncGenerator[Notice[T], None]:
     """For ever: Listed, then Changed and Deleted as they happen, then Listed again where history was lost.
 
+    The selection is that of `field_selector`, whether or not the watch is a `wider` one.
+
     Raises no ApiError: errors are logged and retried with back-off. Leave it by cancellation, or wrap it in
     `contextlib.aclosing` when you `break`, so that its connection closes at once.
     """
-    selectors = {"labelSelector": label_selector, "fieldSelector": field_selector}
-    watcher = _Watcher(client, resource, namespace, {key: value for key, value in selectors.items() if value}, settings, pace)
+    selectors = _Selectors(label_selector, field_selector, wider or Wider(field_selector, keeps=lambda _: True))
+    watcher = _Watcher(client, resource, namespace, selectors, settings, pace)
     while True:
         try:
             async with aclosing(watcher.listed_then_watched()) as notices:
@@ -78,7 +107,7 @@ class _Watcher(Generic[T]):
     client: ApiClient
     resource: Resource[T]
     namespace: str | None
-    selectors: dict[str, str]
+    selectors: _Selectors[T]
     settings: WatchSettings
     pace: Pace
     version: str = ""
@@ -92,8 +121,8 @@ class _Watcher(Generic[T]):
         listing = await self.client.list(
             self.resource,
             namespace=self.namespace,
-            label_selector=self.selectors.get("labelSelector", ""),
-            field_selector=self.selectors.get("fieldSelector", ""),
+            label_selector=self.selectors.label,
+            field_selector=self.selectors.field,
             page_size=self.settings.page_size,
         )
         self.version = listing.resource_version
@@ -140,7 +169,7 @@ class _Watcher(Generic[T]):
     def _query(self) -> dict[str, str]:
         timeout_seconds = self.settings.server_timeout_seconds * (1.0 - self.pace.chance() / 3)
         return {
-            **self.selectors,
+            **self.selectors.query(),
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": self.version,
@@ -162,7 +191,8 @@ class _Watcher(Generic[T]):
         self.version = version or self.version
         if object_ is None:
             return None
-        return Deleted(object_) if event.type == "DELETED" else Changed(object_)
+        is_gone = event.type == "DELETED" or not self.selectors.watched.keeps(object_)
+        return Deleted(object_) if is_gone else Changed(object_)
 
     def _error(self, event: WatchEvent) -> ApiError:
         status = msgspec.json.decode(event.object, type=Status)
@@ -189,4 +219,4 @@ class _Watcher(Generic[T]):
         await self.pace.sleep(delay)
 
 
-__all__ = ["Changed", "Deleted", "Listed", "Notice", "WatchSettings", "list_and_watch"]
+__all__ = ["Changed", "Deleted", "Listed", "Notice", "WatchSettings", "Wider", "list_and_watch"]

@@ -20,7 +20,7 @@ import grpc
 from k8s.api.phases import NOT_TERMINAL_SELECTOR
 from k8s.api.pod import Pod
 from k8s.api.run import Run
-from k8s.client import RUNS, ApiClient, ApiError, Cache, EventRecorder, Listed, list_and_watch, load_credentials, message_of
+from k8s.client import RUNS, ApiClient, ApiError, Cache, EventRecorder, Listed, Wider, list_and_watch, load_credentials, message_of
 from k8s.client.metrics import RequestMetrics
 from k8s.manager import Lifecycle, ManagerSettings, StatusServer, make_registry
 from runtimed.artifacts.settings import open_store
@@ -208,7 +208,8 @@ class Daemon:
 
     async def _watch_runs(self, client: ApiClient, *, pod: PodIdentity, actors: Actors, session: Session, state_dir: StateDir) -> None:
         """Only what is bound to a Pod of our name, and only while it is not over: a finished Run costs nothing here."""
-        async for notice in list_and_watch(client, RUNS, namespace=pod.namespace, field_selector=_selector_of(pod.name)):
+        wider: Wider[Run] = Wider(_bound_to(pod.name), keeps=lambda run: not run.is_terminal)
+        async for notice in list_and_watch(client, RUNS, namespace=pod.namespace, field_selector=_selector_of(pod.name), wider=wider):
             changes = self._cache.feed(notice)
             if self._listed.is_set():
                 actors.on_changes(changes)
@@ -260,7 +261,7 @@ class Daemon:
             is_sure = actors.is_empty.is_set()
 
     async def _check_api(self, client: ApiClient, pod: PodIdentity) -> None:
-        query = {"limit": "1", "fieldSelector": f"status.assignedPod={pod.name}"}
+        query = {"limit": "1", "fieldSelector": _bound_to(pod.name)}
         await client.request("GET", RUNS.path(namespace=pod.namespace), query=query)
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
@@ -281,7 +282,11 @@ def _remember(left: Remains, *, session: Session, node_boot_id: str) -> None:
 
 def _selector_of(pod_name: str) -> str:
     """What is bound to a Pod of that name and is not over."""
-    return f"status.assignedPod={pod_name},{NOT_TERMINAL_SELECTOR}"
+    return f"{_bound_to(pod_name)},{NOT_TERMINAL_SELECTOR}"
+
+
+def _bound_to(pod_name: str) -> str:
+    return f"status.assignedPod={pod_name}"
 
 
 async def _is_done_within(work: Awaitable[object], seconds: float) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from k8s.api.phases import NOT_TERMINAL_SELECTOR
 from k8s.api.run import Run
 from k8s.client import (
     EVENTS,
@@ -26,6 +27,7 @@ from k8s.client import (
     LeaderElector,
     Listed,
     NotFound,
+    Wider,
     conditional_status,
     fenced_status,
     list_and_watch,
@@ -134,6 +136,25 @@ async def test_a_watched_cache_follows_our_writes_and_those_of_others(client: Ap
         assert cache.take(answer) is None
         following.cancel()
         await asyncio.wait({following})
+
+
+async def test_what_is_over_leaves_a_wider_watch_too(client: ApiClient) -> None:
+    runs: Cache[Run] = Cache()
+    run = await bound(client)
+    wider: Wider[Run] = Wider("status.assignedPod=p", keeps=lambda run: not run.is_terminal)
+    watching = list_and_watch(client, RUNS, namespace=NS, field_selector=f"status.assignedPod=p,{NOT_TERMINAL_SELECTOR}", wider=wider)
+    changes = []
+    async with asyncio.timeout(DEADLINE_SECONDS), aclosing(watching) as notices:
+        async for notice in notices:
+            changes += [change for change in runs.feed(notice) if run.uid in {seen.uid for seen in (change.old, change.new) if seen}]
+            if isinstance(notice, Listed):
+                ended = fenced_status({"phase": "Succeeded"}, run=run, expected_phase="Scheduled")
+                await client.patch(RUNS, run.metadata.name, ended, namespace=NS, subresource="status")
+            elif len(changes) == 2:
+                break
+    assert [change.new is not None for change in changes] == [True, False]
+    listed = await client.list(RUNS, namespace=NS, field_selector=f"status.assignedPod=p,{NOT_TERMINAL_SELECTOR}")
+    assert run.uid not in {left.uid for left in listed.items}
 
 
 async def test_lists_come_in_pages_of_one_state(client: ApiClient) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from k8s.api.run import Run
-from k8s.client import RUNS, ApiClient, Changed, Credentials, Deleted, Listed, Notice, Pace, WatchSettings, list_and_watch
+from k8s.client import RUNS, ApiClient, Changed, Credentials, Deleted, Listed, Notice, Pace, WatchSettings, Wider, list_and_watch
 from tests.k8s.client.fake_api import FakeApi, run_body, status_body
 
 DEADLINE_SECONDS = 5.0
@@ -68,6 +68,22 @@ async def test_first_everything_then_each_change(api: FakeApi, client: ApiClient
         await watch.send("DELETED", run_body("b", version=13))
         notices = [await following, await take(), await take()]
     assert [type(notice) for notice in notices] == [Changed, Changed, Deleted]
+    assert [notice.object.metadata.resource_version for notice in notices] == ["11", "12", "13"]
+
+
+async def test_a_wider_watch_tells_of_nothing_but_the_selection(api: FakeApi, client: ApiClient, time: FakeTime) -> None:
+    api.answer_list(run_body("a", version=3), version=10)
+    wider: Wider[Run] = Wider("status.assignedPod=p", keeps=lambda run: not run.is_terminal)
+    async with watching(client, time, field_selector="status.phase!=Failed", wider=wider) as take:
+        await take()
+        following = asyncio.ensure_future(take())
+        watch = await api.next_watch()
+        assert (api.seen[0].query["fieldSelector"], watch.query["fieldSelector"]) == ("status.phase!=Failed", "status.assignedPod=p")
+        await watch.send("MODIFIED", run_body("a", version=11, phase="Running"))
+        await watch.send("MODIFIED", run_body("a", version=12, phase="Failed"))
+        await watch.send("ADDED", run_body("b", version=13, phase="Failed"))
+        notices = [await following, await take(), await take()]
+    assert [type(notice) for notice in notices] == [Changed, Deleted, Deleted]
     assert [notice.object.metadata.resource_version for notice in notices] == ["11", "12", "13"]
 
 
