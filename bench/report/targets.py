@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from bench.passes import Repeat
 from bench.results import Report, Result
 from bench.spread import Figure, figure, ratios
-from bench.subjects import BASH, EIGHT_SLOTS
+from bench.subjects import BASH, EIGHT_SLOTS, PYTHON
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,13 @@ def _absolute(of: Callable[[Repeat], float]) -> Callable[[Report, Result], Figur
     return lambda _, result: result.over_repeats(of)
 
 
+def _times_faster_than_jobs(report: Report, result: Result) -> Figure:
+    """Each repeat of the Jobs against the median over those of the Runs: a Run's repeats and a Job's are not neighbours."""
+    jobs = report.job_of(result)
+    ours = result.over_repeats(_finish_p50).median
+    return figure([_finish_p50(repeat) / ours for repeat in jobs.repeats] if jobs else [])
+
+
 def _start_p50(repeat: Repeat) -> float:
     return repeat.start.p50
 
@@ -87,7 +94,8 @@ def _slots(_: Report, result: Result) -> Figure:
 
 
 _FLOOR = " x floor"
-_BASH, _EIGHT = BASH.name, EIGHT_SLOTS.name
+_FASTER = " x a Job's"
+_BASH, _EIGHT, _PYTHON = BASH.name, EIGHT_SLOTS.name, PYTHON.name
 TARGETS = (
     _Target("kube", _BASH, "serial", "serial: create → first instruction, p50", 1.35, _times_floor(_start_p50), _FLOOR),
     _Target("kube", _BASH, "serial", "serial: create → first instruction, p99", 2.0, _times_floor(_start_p99), _FLOOR),
@@ -116,6 +124,11 @@ TARGETS = (
         _absolute(_rate),
         is_lower_bound=True,
         digits=0,
+    ),
+    _Target("node", _BASH, "25 in flight", "25 in flight: Runs per second", 51.0, _absolute(_rate), is_lower_bound=True, digits=1),
+    *(
+        _Target("node", name, "serial", f"{name}, serial: speed, create → terminal seen", 80.0, _times_faster_than_jobs, _FASTER, True, 0)
+        for name in (_BASH, _PYTHON)
     ),
 )
 
