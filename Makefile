@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-mutants test-fault fuzz soak test-kube kube-binaries bench bench-node bench-gate bench-gate-baseline bench-gate-proof
-.PHONY: helm node-up images install e2e node-shell node-down test-node
+.PHONY: kind-up helm node-up images install e2e node-shell node-down test-node
 .PHONY: lint layers type fmt proto proto-check constraints all clean
 
 help: ## What there is to make
@@ -51,6 +51,9 @@ helm: ## Build helm once (cached outside the repo)
 
 test-kube: $(INSTALLED) kube-binaries helm ## The same contract suite and more, against a real kube-apiserver with etcd
 	$(BIN)/python -m pytest -m kube
+
+kind-up: ## A kind cluster with the images of this tree and kruntimes in it, and what to type next (needs Docker and kind)
+	@k8s/kind-up.sh
 
 NODE := tests/node
 node-up: ## A whole Kubernetes of one node in a network namespace of its own (root; docs/install.md); prints its kubeconfig

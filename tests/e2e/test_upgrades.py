@@ -73,7 +73,7 @@ def test_two_minutes_of_upgrades_and_rollbacks_at_thirty_runs_a_second(cluster: 
 
 
 def upgrade_and_rollback(cluster: Cluster, release: str, *, runtime: str) -> Callable[[], None]:
-    """To other images where E2E_OTHER_TAG names some, else to the same in new Pods; over when the Pods of `runtime` have followed, twice."""
+    """To other images where E2E_OTHER_TAG names some, else to the same in new Pods. Over when the Pods of `runtime` have followed twice."""
     before = runtimed_image(cluster, runtime)
     other = os.environ.get("E2E_OTHER_TAG", "")
     after = f"{before.rpartition(':')[0]}:{other}" if other else before
