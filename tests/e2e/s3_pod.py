@@ -55,8 +55,11 @@ def _pod(image: str) -> dict[str, Any]:
     container = {
         "name": NAME,
         "image": image,  # for its boto3
-        "command": ["sh", "-c", f"cp /config/s3.json {FOLDER} && {WAIT_THEN_SERVE} -ip=$(hostname -i) -ip.bind=0.0.0.0"],
-        "env": [{"name": name, "value": value} for name, value in _credentials().items()],
+        "command": ["sh", "-c", f"cp /config/s3.json {FOLDER} && {WAIT_THEN_SERVE} -ip=$POD_IP -ip.bind=0.0.0.0"],
+        "env": [
+            {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+            *({"name": name, "value": value} for name, value in _credentials().items()),
+        ],
         "securityContext": RESTRICTED,
         "volumeMounts": [
             {"name": "config", "mountPath": "/config"},
