@@ -5,8 +5,8 @@ BIN    := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-mutants test-fault fuzz soak test-kube kube-binaries bench bench-gate bench-gate-baseline bench-gate-proof
-.PHONY: helm node-up images install e2e node-shell node-down test-node
+.PHONY: help setup demo test test-mutants test-fault fuzz soak test-kube kube-binaries bench bench-node bench-gate bench-gate-baseline bench-gate-proof
+.PHONY: kind-up helm node-up images install e2e node-shell node-down test-node
 .PHONY: lint layers type fmt proto proto-check constraints all clean
 
 help: ## What there is to make
@@ -52,6 +52,9 @@ helm: ## Build helm once (cached outside the repo)
 test-kube: $(INSTALLED) kube-binaries helm ## The same contract suite and more, against a real kube-apiserver with etcd
 	$(BIN)/python -m pytest -m kube
 
+kind-up: ## A kind cluster with the images of this tree and kruntimes in it, and what to type next (needs Docker and kind)
+	@k8s/kind-up.sh
+
 NODE := tests/node
 node-up: ## A whole Kubernetes of one node in a network namespace of its own (root; docs/install.md); prints its kubeconfig
 	@$(NODE)/up.sh
@@ -85,6 +88,9 @@ test-node: $(INSTALLED) ## Node up, images, install by the chart, e2e, and every
 
 bench: $(INSTALLED) ## Latency, throughput, writes and CPU on both API servers beside the floor probe; BENCH="--help" for options
 	$(BIN)/python -m bench $(BENCH)
+
+bench-node: $(INSTALLED) ## The same on the node of make install, beside plain Jobs, with the CPU of everything on it; BENCH="--update-docs"
+	@eval "$$($(NODE)/access.sh)" && $(BIN)/python -m bench --node $(BENCH)
 
 bench-gate: $(INSTALLED) kube-binaries ## Fail when a Run has become slower, dearer or chattier than the committed baseline allows
 	$(BIN)/python -m bench.gate

@@ -11,7 +11,8 @@ import uvloop
 
 from bench import measuring
 from bench.conditions import Conditions, look_around, look_back, server_version
-from bench.plan import DEFAULT_NAMES, NAMES, QUICK, Scale, make_trials
+from bench.node import NodeIsDown, node_stage
+from bench.plan import DEFAULT_NAMES, NAMES, NODE_NAMES, QUICK, Scale, make_trials
 from bench.report.docs import replace_marked
 from bench.report.page import page
 from bench.report.tables import markdown
@@ -20,26 +21,33 @@ from bench.stages import LOCAL_IMAGES, ServerName, Stage, connected, running_sys
 
 RESULTS = Path("build") / "bench"
 DOCS = Path("docs") / "performance.md"
-KEPT = Path(__file__).parent / "results" / "latest.json.gz"
-"""The raw data behind docs/performance.md; older ones are in the history of this file."""
+KEPT = Path(__file__).parent / "results"
+"""The raw data behind docs/performance.md: latest.json.gz, node.json.gz. Older ones are in the history of these files."""
 
 
 @click.command()
 @click.option("--server", "servers", type=click.Choice(["embedded", "kube"]), multiple=True, help="Default: both, one after the other.")
 @click.option("--kubeconfig", type=click.Path(exists=True, path_type=Path), help="Measure this cluster instead; kruntimes must run in it.")
-@click.option("--scenario", "scenarios", type=click.Choice(NAMES), multiple=True, help=f"Default: {', '.join(DEFAULT_NAMES)}.")
+@click.option("--node", is_flag=True, help="Measure the node that the environment names (make bench-node), with the CPU of all of it.")
+@click.option(
+    "--scenario",
+    "scenarios",
+    type=click.Choice(NAMES),
+    multiple=True,
+    help=f"Default: {', '.join(DEFAULT_NAMES)}; on the node {', '.join(NODE_NAMES)}.",
+)
 @click.option("--floor/--no-floor", default=None, help="The null implementation beside it [default: on kube-apiserver].")
 @click.option("--runs", default=100, show_default=True, help="Runs of one serial pass; 25 in flight make three times as many.")
 @click.option("--repeats", default=5, show_default=True, help="Passes of each short scenario.")
 @click.option("--soak-minutes", default=5.0, show_default=True, help="How long `--scenario soak` takes.")
 @click.option("--quick", is_flag=True, help="One short pass of each: shows that it works, not how fast it is.")
-@click.option("--images", default=LOCAL_IMAGES, show_default=True, help="Names of the Runtimes' images on a cluster.")
-@click.option("--job-image", default="busybox", show_default=True, help="What plain Jobs run `true` of.")
+@click.option("--images", default=LOCAL_IMAGES, show_default=True, help="Names of images on a cluster, of plain Jobs too.")
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS, show_default=True, help="Folder for JSON, Markdown and HTML.")
 @click.option("--update-docs", is_flag=True, help=f"Write the tables into {DOCS} and the raw data to bench/results/, to be committed.")
 def main(
     servers: tuple[ServerName, ...],
     kubeconfig: Path | None,
+    node: bool,
     scenarios: tuple[str, ...],
     floor: bool | None,
     runs: int,
@@ -47,14 +55,15 @@ def main(
     soak_minutes: float,
     quick: bool,
     images: str,
-    job_image: str,
     out: Path,
     update_docs: bool,
 ) -> None:
     """From create to the first instruction and to the end of Runs, beside what the API server itself takes."""
     scale = QUICK if quick else Scale(repeats=repeats, serial_runs=runs, parallel_runs=runs * 3, soak_minutes=soak_minutes)
-    bench = _Bench(scenarios or DEFAULT_NAMES, scale=scale, floor=floor, job_image=job_image)
-    if kubeconfig is not None:
+    bench = _Bench(scenarios or (NODE_NAMES if node else DEFAULT_NAMES), scale=scale, floor=floor)
+    if node:
+        bench.measure(_node())
+    elif kubeconfig is not None:
         bench.measure(Stage(kubeconfig.stem, kubeconfig, image_template=images))
     else:
         for server in servers or ("embedded", "kube"):
@@ -64,8 +73,8 @@ def main(
     click.echo(markdown(report))
     _keep(report, out=out)
     if update_docs:
-        DOCS.write_text(replace_marked(DOCS.read_text(), markdown(report), name="bench"))
-        write_raw(report, KEPT)
+        DOCS.write_text(replace_marked(DOCS.read_text(), markdown(report), name="bench-node" if node else "bench"))
+        write_raw(report, KEPT / ("node.json.gz" if node else "latest.json.gz"))
     if report.failures:
         sys.exit(f"{len(report.failures)} Runs did not succeed, the first: {report.failures[0].name}")
 
@@ -73,11 +82,10 @@ def main(
 class _Bench:
     """Collects results stage by stage."""
 
-    def __init__(self, names: tuple[str, ...], *, scale: Scale, floor: bool | None, job_image: str) -> None:
+    def __init__(self, names: tuple[str, ...], *, scale: Scale, floor: bool | None) -> None:
         self._names = names
         self._scale = scale
         self._floor = floor
-        self._job_image = job_image
         self._conditions: Conditions = look_around()
         self._servers: list[tuple[str, str]] = []
         self._results: list[Result] = []
@@ -94,9 +102,13 @@ class _Bench:
             self._servers.append((f"API server of {stage.server}", await server_version(client)))
             trials = make_trials(self._names, scale=self._scale, has_floor=has_floor)
             self._results += await measuring.measure_trials(client, trials, stage=stage, progress=_tell)
-            if "jobs" in self._names:
-                job = measuring.measure_jobs(client, image=self._job_image, scale=self._scale, stage=stage, progress=_tell)
-                self._results.append(await job)
+
+
+def _node() -> Stage:
+    try:
+        return node_stage(os.environ)
+    except NodeIsDown as error:
+        raise click.ClickException(str(error)) from None
 
 
 def _tell(what: str) -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from bench.floor.probe import floor_running
 from bench.jobs import job_load
-from bench.loads import RunLoad, run_load
+from bench.loads import Load, run_load
 from bench.passes import Costs, Repeat
-from bench.plan import Scale, Trial
+from bench.plan import Trial
 from bench.results import Result
-from bench.scenarios import Serial
 from bench.stages import NAMESPACE, Stage, warm_runtimes
 from bench.subjects import Subject
 from k8s.client import ApiClient
@@ -30,32 +29,27 @@ async def measure_trials(client: ApiClient, trials: Sequence[Trial], *, stage: S
 @asynccontextmanager
 async def prepared(
     client: ApiClient, subjects: Sequence[Subject], *, stage: Stage
-) -> AsyncIterator[tuple[dict[Subject, RunLoad], Mapping[str, int]]]:
+) -> AsyncIterator[tuple[dict[Subject, Load], Mapping[str, int]]]:
     """A load for each subject, and the processes whose costs are read."""
     processes = dict(stage.processes)
     async with AsyncExitStack() as stack:
         if any(subject.is_floor for subject in subjects):
             floor = floor_running(client, kubeconfig=stage.kubeconfig, namespace=NAMESPACE, is_server_kept=not stage.is_ours)
             pids = await stack.enter_async_context(floor)
-            processes |= pids if stage.is_ours else {}
-        ours = [subject for subject in subjects if not subject.is_floor]
+            processes |= pids if stage.processes else {}
+        ours = [subject for subject in subjects if not subject.is_floor and not subject.is_job]
         await stack.enter_async_context(warm_runtimes(client, ours, stage=stage))
-        loads = {subject: await stack.enter_async_context(run_load(client, subject, namespace=NAMESPACE)) for subject in subjects}
+        loads = {subject: await stack.enter_async_context(_load(client, subject, stage=stage)) for subject in subjects}
         yield loads, processes
 
 
-async def measure_jobs(client: ApiClient, *, image: str, scale: Scale, stage: Stage, progress: Progress) -> Result:
-    """Plain Jobs, one after the other."""
-    scenario = Serial(scale.job_runs)
-    costs = Costs({}, writes=stage.write_meter(client))
-    async with job_load(client, image=image, namespace=NAMESPACE) as load:
-        progress(f"{stage.server}: plain Jobs, {scenario.title}")
-        await Serial(1).run(load)
-        repeat = await costs.timed(scenario, load)
-    return Result(server=stage.server, subject="plain Jobs", scenario=scenario.title, repeats=[repeat])
+def _load(client: ApiClient, subject: Subject, *, stage: Stage) -> AbstractAsyncContextManager[Load]:
+    if subject.is_job:
+        return job_load(client, subject, image=stage.image(subject), namespace=NAMESPACE)
+    return run_load(client, subject, namespace=NAMESPACE)
 
 
-async def _measure(trial: Trial, loads: Mapping[Subject, RunLoad], *, costs: Costs, stage: Stage, progress: Progress) -> list[Result]:
+async def _measure(trial: Trial, loads: Mapping[Subject, Load], *, costs: Costs, stage: Stage, progress: Progress) -> list[Result]:
     repeats: dict[Subject, list[Repeat]] = {subject: [] for subject in trial.subjects}
     for number in range(trial.repeats):
         # The order alternates: what one pass leaves behind (compaction, garbage) meets each subject as often.

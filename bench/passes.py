@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from msgspec import Struct, field
 
 from bench.loads import Load
-from bench.meters.components import CLIENT
-from bench.meters.cpu import difference, read_cpu_seconds
+from bench.meters.components import CLIENT, CONTAINERD, ELSEWHERE
+from bench.meters.cpu import difference, read_cpu_seconds, read_machine_seconds
 from bench.meters.memory import read_rss_mib
 from bench.meters.writes import WriteMeter
 from bench.samples import Sample, Summary, ends, starts, summarize
@@ -61,12 +61,12 @@ class Costs:
         # STRICTLY in this order: reading an API server's metrics costs it CPU, which is none of the pass.
         writes_before = await self._writes.read()
         rss_before = read_rss_mib(self._processes)
-        cpu_before = read_cpu_seconds(self._processes)
+        cpu_before = self._read_cpu()
         load.begin()
         began = time.monotonic()
         samples = await scenario.run(load)
         seconds = time.monotonic() - began
-        cpu = difference(cpu_before, read_cpu_seconds(self._processes))
+        cpu = difference(cpu_before, self._read_cpu())
         writes = await self._writes.read()
         return Repeat(
             seconds=round(seconds, 6),
@@ -76,3 +76,9 @@ class Costs:
             rss_before_mib=rss_before,
             rss_after_mib=read_rss_mib(self._processes),
         )
+
+    def _read_cpu(self) -> dict[str, float]:
+        known = read_cpu_seconds(self._processes)
+        if CONTAINERD not in known:
+            return known
+        return {**known, ELSEWHERE: read_machine_seconds() - sum(known.values())}

@@ -6,10 +6,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from bench.scenarios import Backlog, Burst, Creators, InFlight, Poisson, Scenario, Serial, Soak
-from bench.subjects import BACKLOG_RUN_SECONDS, BACKLOG_SLOTS, BASH, EIGHT_SLOTS, FLOOR, PYTHON, Subject
+from bench.subjects import BACKLOG_RUN_SECONDS, BACKLOG_SLOTS, BASH, BASH_JOB, EIGHT_SLOTS, FLOOR, PYTHON, PYTHON_JOB, Subject
 
 DEFAULT_NAMES = ("serial", "in-flight", "creators", "burst", "python", "poisson", "backlog")
 NAMES = (*DEFAULT_NAMES, "soak", "jobs")
+NODE_NAMES = ("serial", "in-flight", "python", "jobs")
 POISSON_RATES = (10.0, 20.0, 40.0, 60.0, 80.0, 100.0)
 PARALLEL = 25
 WARM_UP = Serial(10)
@@ -29,7 +30,8 @@ class Scale:
     poisson_repeats: int = 3
     backlog_runs: int = 500
     backlog_repeats: int = 3
-    job_runs: int = 10
+    job_runs: int = 5
+    job_repeats: int = 3
     soak_minutes: float = 5.0
 
 
@@ -43,7 +45,8 @@ QUICK = Scale(
     poisson_repeats=1,
     backlog_runs=40,
     backlog_repeats=1,
-    job_runs=3,
+    job_runs=2,
+    job_repeats=1,
     soak_minutes=0.25,
 )
 """Shows that it works, not how fast it is."""
@@ -60,7 +63,7 @@ class Trial:
 
 
 def make_trials(names: Collection[str], *, scale: Scale, has_floor: bool) -> list[Trial]:
-    """In the order in which they are measured. Jobs are none: their subject is not one of ours."""
+    """In the order in which they are measured."""
     return [trial for name in NAMES if name in names for trial in _trials(name, scale=scale, floor=(FLOOR,) if has_floor else ())]
 
 
@@ -87,5 +90,8 @@ def _trials(name: str, *, scale: Scale, floor: tuple[Subject, ...]) -> list[Tria
             return [Trial(backlog, (EIGHT_SLOTS,), scale.backlog_repeats, Serial(2))]
         case "soak":
             return [Trial(Soak(scale.soak_minutes), (BASH,), 1)]
+        case "jobs":
+            loads = (Serial(scale.job_runs), InFlight(PARALLEL, PARALLEL))
+            return [Trial(load, (BASH_JOB, PYTHON_JOB), scale.job_repeats, Serial(1)) for load in loads]
         case _:
             return []

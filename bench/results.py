@@ -16,8 +16,8 @@ from bench.meters.writes import writes_to
 from bench.passes import Repeat
 from bench.samples import Sample
 from bench.spread import NOTHING, Figure, figure
-from bench.subjects import FLOOR, FLOOR_RUNS
-from k8s.client import RUNS
+from bench.subjects import BASH_JOB, FLOOR, FLOOR_RUNS, JOBS, PYTHON_JOB
+from k8s.client import PODS, RUNS
 
 FLOOR_PREFIX = "floor-"
 
@@ -37,6 +37,10 @@ class Result(Struct, frozen=True, kw_only=True):
         return self.subject == FLOOR.name
 
     @property
+    def is_job(self) -> bool:
+        return self.subject in (BASH_JOB.name, PYTHON_JOB.name)
+
+    @property
     def samples(self) -> list[Sample]:
         """Of all repeats."""
         return [sample for repeat in self.repeats for sample in repeat.samples]
@@ -51,11 +55,11 @@ class Result(Struct, frozen=True, kw_only=True):
 
     @property
     def writes_per_run(self) -> Figure:
-        """To objects of the Run's kind, the create included."""
-        resource = FLOOR_RUNS if self.is_floor else RUNS
+        """To objects of the Run's kind, the create included; of a Job to its Pod too."""
+        resources = (JOBS, PODS) if self.is_job else (FLOOR_RUNS,) if self.is_floor else (RUNS,)
         if not any(repeat.writes for repeat in self.repeats):
             return NOTHING
-        return self.over_repeats(lambda repeat: writes_to(repeat.writes, resource) / len(repeat.samples))
+        return self.over_repeats(lambda repeat: sum(writes_to(repeat.writes, kind) for kind in resources) / len(repeat.samples))
 
     @property
     def slot_efficiency(self) -> Figure:
@@ -109,6 +113,10 @@ class Report(Struct, frozen=True, kw_only=True):
             return None
         wanted = (result.server, FLOOR.name, result.scenario)
         return next((one for one in self.results if (one.server, one.subject, one.scenario) == wanted), None)
+
+    def job_of(self, result: Result) -> Result | None:
+        """Plain Jobs with the same program under the same kind of load: fewer of them, for they take seconds."""
+        return self.find(server=result.server, subject=f"Job, {result.subject}", scenario=result.scenario.partition(" x ")[0])
 
 
 def write_raw(report: Report, path: Path) -> None:

@@ -37,11 +37,12 @@ class Stage:
     processes: Mapping[str, int] = field(default_factory=dict)
     audit: Path | None = None
     image_template: str = LOCAL_IMAGES
+    is_ours: bool = False
+    """Started for this benchmark, and thrown away with everything in it."""
 
-    @property
-    def is_ours(self) -> bool:
-        """Started for this benchmark, and thrown away with everything in it."""
-        return bool(self.processes)
+    def image(self, subject: Subject) -> str:
+        """That of its Runtime, or of the Job."""
+        return self.image_template.format(image=subject.image)
 
     def write_meter(self, client: ApiClient) -> WriteMeter:
         return MetricsWrites(client) if self.audit is None else AuditWrites(self.audit)
@@ -53,7 +54,7 @@ def running_system(name: ServerName, *, launcher: Sequence[str] = (sys.executabl
     server: ApiServer = RealApiServer() if name == "kube" else EmbeddedApiServer(arguments=("--audit",))
     with serving(server), System(server, launcher=launcher) as system:
         audit = server.folder / "audit.jsonl" if name == "embedded" else None
-        yield Stage(name, server.kubeconfig, {**server.processes, **system.processes}, audit)
+        yield Stage(name, server.kubeconfig, {**server.processes, **system.processes}, audit, is_ours=True)
 
 
 @contextmanager
@@ -77,7 +78,7 @@ async def connected(stage: Stage) -> AsyncIterator[ApiClient]:
 async def warm_runtimes(client: ApiClient, subjects: Sequence[Subject], *, stage: Stage) -> AsyncIterator[None]:
     """The subjects' Runtimes exist and are ready; afterwards they and all Runs of benchmarks are deleted."""
     for subject in subjects:
-        manifest = runtime_manifest(subject, image_template=stage.image_template)
+        manifest = runtime_manifest(subject, image=stage.image(subject))
         await client.patch(RUNTIMES, subject.runtime, apply_patch(manifest), namespace=NAMESPACE, field_manager="bench", force=True)
     try:
         async with asyncio.timeout(READY_SECONDS):
@@ -89,11 +90,11 @@ async def warm_runtimes(client: ApiClient, subjects: Sequence[Subject], *, stage
             await _clean_up(client, subjects)
 
 
-def runtime_manifest(subject: Subject, *, image_template: str) -> dict[str, Any]:
+def runtime_manifest(subject: Subject, *, image: str) -> dict[str, Any]:
     """The Runtime under test."""
     container = {
         "name": "runtime",
-        "image": image_template.format(image=subject.image),
+        "image": image,
         "imagePullPolicy": "IfNotPresent",
         "args": ["--port=9091", "--work-dir=/workspace"],
     }

@@ -1,13 +1,14 @@
-"""Who is measured: kruntimes with one of its Runtimes, or the floor probe. Each is a kind of object, a Runtime's name, a program."""
+"""Who is measured: kruntimes with one of its Runtimes, plain Jobs, or the floor probe. Each is a kind of object, a Runtime, a program."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from bench import workloads
 from k8s.api.names import VERSION
 from k8s.api.run import Run
-from k8s.client import RUNS, Resource
+from k8s.client import RUNS, JsonObject, Resource
 
 PODS = 2
 SLOTS_PER_POD = 64
@@ -20,6 +21,9 @@ FLOOR_RUNS: Resource[Run] = Resource(FLOOR_GROUP, VERSION, "runs", "Run", namesp
 """The floor's Runs have the schema of ours and a group of their own: neither side's watchers ever see, or pay for, the other's."""
 
 
+JOBS: Resource[JsonObject] = Resource("batch", "v1", "jobs", "Job", namespaced=True, type=dict[str, Any])
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
     """What a Run of it looks like."""
@@ -28,13 +32,17 @@ class Subject:
     runtime: str
     source: str
     image: str = ""
-    """Base name of the Runtime's image; empty where there is no Runtime, so for the floor."""
+    """Base name of the image of its Runtime, or of the Job; empty for the floor."""
     slots_per_pod: int = SLOTS_PER_POD
-    resource: Resource[Run] = RUNS
+    resource: Resource[Any] = RUNS
 
     @property
     def is_floor(self) -> bool:
         return self.resource is FLOOR_RUNS
+
+    @property
+    def is_job(self) -> bool:
+        return self.resource is JOBS
 
 
 BASH = Subject("bash", runtime="bench-bash", source=workloads.BASH_NOOP, image="bash-runtime")
@@ -46,4 +54,7 @@ EIGHT_SLOTS = Subject(
     image="bash-runtime",
     slots_per_pod=BACKLOG_SLOTS // PODS,
 )
+BASH_JOB = Subject("Job, bash", runtime="bash", source=workloads.BASH_NOOP, image="bash-runtime", resource=JOBS)
+PYTHON_JOB = Subject("Job, python", runtime="python3", source=workloads.PYTHON_NOOP, image="python-runtime", resource=JOBS)
+"""Plain Kubernetes Jobs: the same program in the same image, in a Pod of its own. `runtime` is the interpreter."""
 FLOOR = Subject("floor", runtime="floor", source=workloads.BASH_NOOP, resource=FLOOR_RUNS)

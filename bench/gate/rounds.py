@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 import psutil
 from msgspec import Struct
 
-from bench.loads import RunLoad
-from bench.meters.cpu import read_cpu_seconds
+from bench.loads import Load
+from bench.meters.cpu import read_cpu_seconds, read_machine_seconds
 from bench.meters.writes import WriteMeter, writes_to
 from bench.passes import Costs, Repeat
 from bench.samples import Sample
@@ -45,7 +45,7 @@ class Round(Struct, frozen=True, kw_only=True):
 
 
 async def measure_round(
-    ours: RunLoad, floor: RunLoad, *, processes: Mapping[str, int], writes: WriteMeter, pairs: int = PAIRS, passes: int = PASSES
+    ours: Load, floor: Load, *, processes: Mapping[str, int], writes: WriteMeter, pairs: int = PAIRS, passes: int = PASSES
 ) -> Round:
     """After a warm-up."""
     writes_before = await writes.read()
@@ -64,7 +64,7 @@ async def measure_round(
     )
 
 
-async def warm_up(loads: Sequence[RunLoad]) -> None:
+async def warm_up(loads: Sequence[Load]) -> None:
     """Connections are open, code is loaded, watch caches are filled."""
     for load in loads:
         for _ in range(20):
@@ -86,8 +86,7 @@ class ForeignCpu:
         return foreign_share(busy, own=own, available=seconds * (psutil.cpu_count() or 1))
 
     def _read(self) -> tuple[float, float]:
-        times = psutil.cpu_times()
-        return sum(times) - times.idle - times.iowait - times.guest - times.guest_nice, sum(read_cpu_seconds(self._processes).values())
+        return read_machine_seconds(), sum(read_cpu_seconds(self._processes).values())
 
 
 def foreign_share(busy: float, *, own: float, available: float) -> float:
@@ -95,7 +94,7 @@ def foreign_share(busy: float, *, own: float, available: float) -> float:
     return min(1.0, max(0.0, (busy - own) / available))
 
 
-async def _crowds(loads: Sequence[RunLoad], *, costs: Costs, passes: int) -> list[list[Repeat]]:
+async def _crowds(loads: Sequence[Load], *, costs: Costs, passes: int) -> list[list[Repeat]]:
     done: list[list[Repeat]] = [[] for _ in loads]
     for _ in range(passes):
         for load, repeats in zip(loads, done, strict=True):

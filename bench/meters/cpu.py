@@ -27,6 +27,12 @@ def read_cpu_seconds(processes: Mapping[str, int]) -> dict[str, float]:
     return dict(seconds)
 
 
+def read_machine_seconds() -> float:
+    """CPU seconds so far of everything on this machine, stolen ones included."""
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - times.iowait - times.guest - times.guest_nice)
+
+
 def difference(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
     """What was used in between."""
     return {name: round(after[name] - before.get(name, 0.0), 4) for name in after}

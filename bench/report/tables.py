@@ -9,6 +9,7 @@ from statistics import median
 from bench.ledger import STEPS, median_steps_ms
 from bench.meters.components import CLIENT
 from bench.passes import Repeat
+from bench.report import beside
 from bench.report.targets import verdicts
 from bench.results import Report, Result
 from bench.samples import Summary, ends, summarize
@@ -20,7 +21,8 @@ Row = Sequence[str]
 
 def markdown(report: Report) -> str:
     """Everything, as it stands in docs/performance.md."""
-    parts = [conditions_line(report), _section("Targets", _targets(report)), _section("Latency", _latency(report))]
+    parts = [conditions_line(report), _section("Targets", _targets(report)), _section("Beside plain Jobs", _beside(report))]
+    parts += [_section("Latency", _latency(report))]
     parts += [_section("Throughput, writes and CPU", _costs(report))]
     parts += [_section("Where the time goes", _steps(report))]
     parts += [_section("Open loop", _open_loop(report)), _section("Backlog", _backlog(report)), _section("Memory", _memory(report))]
@@ -45,6 +47,10 @@ def table(header: Row, rows: Iterable[Row], *, numeric_from: int) -> str:
 def _targets(report: Report) -> str:
     rows = [(verdict.what, verdict.target, verdict.measured, verdict.outcome) for verdict in verdicts(report)]
     return table(("figure", "target", "measured", ""), rows, numeric_from=9)
+
+
+def _beside(report: Report) -> str:
+    return table(beside.HEADER, beside.rows(report), numeric_from=3)
 
 
 def _latency(report: Report) -> str:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from bench.passes import Repeat
+from bench.report.beside import times_as_fast
 from bench.results import Report, Result
-from bench.spread import Figure, figure, ratios
+from bench.spread import NOTHING, Figure, figure, ratios
 from bench.subjects import BASH, EIGHT_SLOTS
 
 
@@ -54,6 +55,11 @@ def _absolute(of: Callable[[Repeat], float]) -> Callable[[Report, Result], Figur
     return lambda _, result: result.over_repeats(of)
 
 
+def _times_a_jobs(report: Report, result: Result) -> Figure:
+    job = report.job_of(result)
+    return times_as_fast(result, job, of=_finish_p50) if job else NOTHING
+
+
 def _start_p50(repeat: Repeat) -> float:
     return repeat.start.p50
 
@@ -87,6 +93,7 @@ def _slots(_: Report, result: Result) -> Figure:
 
 
 _FLOOR = " x floor"
+_FASTER = " x as fast as a Job"
 _BASH, _EIGHT = BASH.name, EIGHT_SLOTS.name
 TARGETS = (
     _Target("kube", _BASH, "serial", "serial: create → first instruction, p50", 1.35, _times_floor(_start_p50), _FLOOR),
@@ -117,6 +124,8 @@ TARGETS = (
         is_lower_bound=True,
         digits=0,
     ),
+    _Target("node", _BASH, "25 in flight", "25 in flight: Runs per second", 51.0, _absolute(_rate), is_lower_bound=True, digits=1),
+    _Target("node", _BASH, "serial", "serial: create → terminal seen, p50", 80.0, _times_a_jobs, _FASTER, is_lower_bound=True, digits=0),
 )
 
 

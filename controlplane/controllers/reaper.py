@@ -1,4 +1,5 @@
 """The stale Run reaper: takes Runs away from Pods that are gone, replaced, ended or silent. To it, Scheduled is as good as Running.
+But what is bound to a Pod that has drained was never started there: that is handed back, and costs no attempt.
 
 Keys are `namespace/pod name`. The watch of Pods wakes it at once when one goes; what `pod_health` waits for is a timer a Pod that
 holds Runs. Every judgement stands on a read of the Pod, every take-away is written under the Run's resourceVersion.
@@ -34,6 +35,9 @@ logger = logging.getLogger(__name__)
 
 FIELD_MANAGER = "kruntimes-controller"
 COMPONENT = "stale-reaper"
+HANDED_BACK_MESSAGE = "runtime pod has drained"
+DRAINED_PODS = 4096
+"""So many are remembered when they are gone: a bind that was on its way comes within seconds."""
 
 
 class StaleRunReaper:
@@ -59,6 +63,8 @@ class StaleRunReaper:
         self._health: dict[str, PodHealth] = {}
         self._held: dict[str, set[str]] = {}
         """Key of a Pod -> UIDs of the Runs that it holds."""
+        self._drained: dict[str, None] = {}
+        """UIDs of Pods that said so, the newest last. What we did not see said is not known, and then it counts as lost."""
         self._pods = pods
         pods.tell(self._pod_changed)
         self._runs = runs
@@ -90,6 +96,9 @@ class StaleRunReaper:
             self._health.pop(change.old.uid, None)
             self._wake(change.old.key)
             return
+        if pod.has_drained and pod.uid not in self._drained:
+            self._remember_drained(pod.uid)
+            self._wake(pod.key)
         is_new = pod.uid not in self._health
         health = self._health_of(pod)
         before = health.trouble()
@@ -97,6 +106,11 @@ class StaleRunReaper:
         # A heartbeat puts trouble off, and the timer finds that out; only what brings it nearer must be looked at.
         if is_new or health.trouble()[0] < before[0]:
             self._wake(pod.key)
+
+    def _remember_drained(self, uid: str) -> None:
+        self._drained[uid] = None
+        if len(self._drained) > DRAINED_PODS:
+            del self._drained[next(iter(self._drained))]
 
     def _wake(self, key: str) -> None:
         if key in self._held:
@@ -111,6 +125,9 @@ class StaleRunReaper:
     # ---- one look
 
     async def reconcile(self, key: str) -> float | None:
+        for run in self._runs_of(key):
+            if run.status.assigned_pod_uid in self._drained:
+                await self._hand_back(run)
         if key not in self._held:
             return None
         namespace, _, name = key.partition("/")
@@ -133,7 +150,7 @@ class StaleRunReaper:
             raise
 
     async def _judge(self, key: str, pod: Pod | None) -> float | None:
-        runs = [run for uid in self._held.get(key, set()) if (run := self._runs.cache.get(uid)) is not None]
+        runs = self._runs_of(key)
         verdict: Verdict | None = GONE
         if pod is not None:
             health = self._health_of(pod)
@@ -149,12 +166,25 @@ class StaleRunReaper:
 
     def _has_strangers(self, key: str, pod: Pod) -> bool:
         """Runs whose Pod had this name and is not this one."""
-        runs = (self._runs.cache.get(uid) for uid in self._held.get(key, set()))
-        return any(run is not None and is_replaced(run, pod) for run in runs)
+        return any(is_replaced(run, pod) for run in self._runs_of(key))
+
+    def _runs_of(self, key: str) -> list[Run]:
+        """What the Pod holds."""
+        return [run for uid in self._held.get(key, set()) if (run := self._runs.cache.get(uid)) is not None]
+
+    async def _hand_back(self, run: Run) -> None:
+        await self._write(run, transitions.handed_back(run, message=HANDED_BACK_MESSAGE))
+        logger.info("run is handed back: its pod has drained", extra={"run": run.key, "uid": run.uid, "pod": run.status.assigned_pod})
 
     async def _take_away(self, run: Run, verdict: Verdict) -> None:
         will_retry = may_retry(run, reason=verdict.reason)
-        change = transitions.taken_away(run, reason=verdict.reason, message=verdict.message, now=self._now())
+        await self._write(run, transitions.taken_away(run, reason=verdict.reason, message=verdict.message, now=self._now()))
+        fields = {"run": run.key, "uid": run.uid, "attempt": run.attempt_number, "pod": run.status.assigned_pod, "reason": verdict.reason}
+        logger.warning("run is taken away from its pod", extra=fields | {"will_retry": will_retry})
+        reason = "StaleRunRetrying" if will_retry else "StaleRunFailed"
+        self._events.record(run, type="Warning", reason=reason, message=f"{verdict.reason}: {verdict.message}")
+
+    async def _write(self, run: Run, change: transitions.StatusChange) -> None:
         patch = conditional_status(change, resource_version=run.metadata.resource_version)
         try:
             answer = await self._client.patch(
@@ -165,10 +195,6 @@ class StaleRunReaper:
             await self._read_again(run)
             raise
         self._runs.take(answer)
-        fields = {"run": run.key, "uid": run.uid, "attempt": run.attempt_number, "pod": run.status.assigned_pod, "reason": verdict.reason}
-        logger.warning("run is taken away from its pod", extra=fields | {"will_retry": will_retry})
-        reason = "StaleRunRetrying" if will_retry else "StaleRunFailed"
-        self._events.record(run, type="Warning", reason=reason, message=f"{verdict.reason}: {verdict.message}")
 
     async def _read_again(self, run: Run) -> None:
         """Ownership rule 2: on nothing but what was read is it decided again (by the retry of this key)."""

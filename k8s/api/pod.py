@@ -55,6 +55,12 @@ class Pod(KubernetesObject, frozen=True, kw_only=True):
         return self.condition(names.RUNTIMED_READY_CONDITION)
 
     @property
+    def has_drained(self) -> bool:
+        """What is bound to it and not over was never started, and will not be."""
+        drained = self.condition(names.DRAINED_CONDITION)
+        return drained is not None and drained.status == "True"
+
+    @property
     def capacity(self) -> dict[str, int]:
         """Logical resources it advertises, over the default number of Runs. What does not parse is not advertised."""
         capacity = {names.RUNS_RESOURCE: names.DEFAULT_RUNS_CAPACITY}

@@ -41,7 +41,7 @@ from runtimed.hooks.workspace import Workspaces
 from runtimed.settings import PodIdentity, RuntimedSettings
 from runtimed.shell.actor import Services
 from runtimed.shell.actors import Actors
-from runtimed.shell.own_pod import read_if_deleted, read_own_pod
+from runtimed.shell.own_pod import read_if_deleted, read_own_pod, say_drained
 from runtimed.shell.preparing import Preparing
 from runtimed.shell.session import CHANNEL_OPTIONS, Session
 from runtimed.shell.slots import Slots
@@ -237,6 +237,7 @@ class Daemon:
             grace_seconds = pod.spec.termination_grace_period_seconds or DEFAULT_GRACE_SECONDS
         logger.info("draining: this Pod is being deleted", extra={"runs": len(actors), "grace_seconds": grace_seconds})
         if await _is_done_within(self._until_nothing_comes(client, actors, pod=pod), max(0.0, grace_seconds - END_OF_GRACE_SECONDS)):
+            await say_drained(client, pod=pod, now=datetime.now(UTC))
             return
         logger.warning("the grace period ends before the Runs do", extra={"runs": len(actors)})
         actors.end_grace()
@@ -247,6 +248,7 @@ class Daemon:
 
         Who binds learns of a Pod's end by watch, so a bind may land after we hold nothing, and would wait for a Pod that has gone. No
         event tells that none is on its way any more, and our own watch may be as late: hence a moment, and then a consistent list.
+        One that is later still is for the reaper to hand back.
         """
         is_sure = False
         while not is_sure:

@@ -7,15 +7,20 @@ import logging
 import os
 import socket
 from collections.abc import Mapping
+from datetime import datetime
 
 from k8s.api.errors import UsageError
+from k8s.api.names import DRAINED_CONDITION
 from k8s.api.pod import Pod
-from k8s.client import PODS, ApiClient, ApiError, Backoff, NotFound, message_of
+from k8s.api.timestamps import format_timestamp
+from k8s.client import PODS, ApiClient, ApiError, Backoff, NotFound, message_of, strategic_patch
 from runtimed.settings import PodIdentity
 
 logger = logging.getLogger(__name__)
 
 ASK_SECONDS = 3.0
+DRAINED_REASON = "NothingHeld"
+DRAINED_MESSAGE = "runtimed has drained: nothing of this Pod is or will be started any more"
 
 
 async def read_own_pod(client: ApiClient, *, environment: Mapping[str, str] = os.environ) -> Pod:
@@ -55,3 +60,18 @@ async def read_if_deleted(client: ApiClient, *, pod: PodIdentity) -> Pod | None:
         logger.warning("own Pod cannot be read; taken for a restart of the container", extra=message_of(error))
         return None
     return found if found.uid == pod.uid and found.metadata.deletion_timestamp is not None else None
+
+
+async def say_drained(client: ApiClient, *, pod: Pod, now: datetime) -> None:
+    """Of a Pod that is being deleted and holds nothing, STRICTLY last: a bind that still lands here is handed back by the reaper.
+
+    Best effort. Where it is not said, such a Run is lost with the Pod, as one that may have been started.
+    """
+    told = {"type": DRAINED_CONDITION, "status": "True", "reason": DRAINED_REASON, "message": DRAINED_MESSAGE}
+    condition = {**told, "lastTransitionTime": format_timestamp(now)}
+    patch = strategic_patch({"metadata": {"uid": pod.uid}, "status": {"conditions": [condition]}})
+    try:
+        async with asyncio.timeout(ASK_SECONDS):
+            await client.patch(PODS, pod.metadata.name, patch, namespace=pod.metadata.namespace, subresource="status")
+    except (ApiError, TimeoutError) as error:
+        logger.warning("that this Pod has drained is not written", extra=message_of(error))

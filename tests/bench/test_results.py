@@ -34,6 +34,23 @@ def test_only_writes_to_its_own_kind_of_run_count() -> None:
     assert result(passes, subject="floor").writes_per_run.median == 3.5
 
 
+def test_a_job_writes_itself_and_its_pod() -> None:
+    passes = repeat(
+        [sample(10.0)], writes={"POST jobs.batch": 1, "PATCH jobs.batch/status": 2, "PATCH pods/status": 3, "POST runs.kruntimes.io": 9}
+    )
+    assert result(passes, server="node", subject="Job, bash").writes_per_run.median == 6.0
+
+
+def test_the_job_of_a_load_is_the_same_kind_of_load_on_the_same_server() -> None:
+    ours, job = (
+        result(repeat([sample(10.0)]), server="node"),
+        result(repeat([sample(1.0)]), subject="Job, bash", server="node", scenario="serial x 1"),
+    )
+    crowd = result(repeat([sample(5.0)]), subject="Job, bash", server="node", scenario="25 in flight x 2")
+    assert report(ours, crowd).job_of(ours) is None
+    assert report(ours, crowd, job).job_of(ours) is job
+
+
 def test_what_may_not_be_seen_is_not_measured() -> None:
     blind = result(repeat([sample(10.0)]))
     assert (blind.writes_per_run.format(), blind.total_cpu_ms_per_run.format()) == ("-", "-")

@@ -18,6 +18,20 @@ from tests.cluster.processes import Child, free_ports
 ACCESS_KEY = "test-access"
 SECRET_KEY = "test-secret-canary"
 START_SECONDS = 40.0
+WEED = Path(sys.executable).parent / "weed"
+_SERVERS = ("master", "volume", "filer", "s3")
+
+
+def identities() -> str:
+    """Who may do what: the content of `s3.json`."""
+    credentials = [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}]
+    return json.dumps({"identities": [{"name": "test", "credentials": credentials, "actions": ["Admin", "Read", "List", "Write"]}]})
+
+
+def server_command(weed: str, *, folder: str) -> list[str]:
+    """All of it in one process, with its data in `folder` and its identities in `s3.json` there; addresses are the caller's to add."""
+    flags = ["-filer", "-s3", f"-s3.config={folder}/s3.json", "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.autoCreateBucket=false"]
+    return [weed, "server", f"-dir={folder}", *flags, "-master.telemetry=false", "-volume.max=200", "-master.volumeSizeLimitMB=256"]
 
 
 class ObjectStore:
@@ -38,29 +52,12 @@ class ObjectStore:
         return {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY, "AWS_EC2_METADATA_DISABLED": "true"}
 
     def start(self) -> None:
-        config = self._folder / "s3.json"
-        identity = {
-            "name": "test",
-            "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
-            "actions": ["Admin", "Read", "List", "Write"],
-        }
-        config.write_text(json.dumps({"identities": [identity]}))
-        names = ("master", "volume", "filer", "s3")
-        ports = free_ports(2 * len(names))
-        self.port = ports[3]
-        flags = [f"-{name}.port={ports[at]}" for at, name in enumerate(names)]
-        flags += [f"-{name}.port.grpc={ports[len(names) + at]}" for at, name in enumerate(names)]
-        command = [str(Path(sys.executable).parent / "weed"), "server", f"-dir={self._folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
-        command += [
-            "-filer",
-            "-s3",
-            f"-s3.config={config}",
-            "-s3.port.iceberg=0",
-            "-s3.port.lance=0",
-            "-s3.autoCreateBucket=false",
-            "-master.telemetry=false",
-        ]
-        command += ["-volume.max=200", "-master.volumeSizeLimitMB=256", *flags]
+        (self._folder / "s3.json").write_text(identities())
+        ports = free_ports(2 * len(_SERVERS))
+        self.port = ports[_SERVERS.index("s3")]
+        flags = [f"-{name}.port={ports[at]}" for at, name in enumerate(_SERVERS)]
+        flags += [f"-{name}.port.grpc={ports[len(_SERVERS) + at]}" for at, name in enumerate(_SERVERS)]
+        command = [*server_command(str(WEED), folder=str(self._folder)), "-ip=127.0.0.1", "-ip.bind=127.0.0.1", *flags]
         self._child = Child(command, log=self._folder / "weed.log")
         self._wait()
 

@@ -131,6 +131,12 @@ class World:
         patch = strategic_patch({"status": {"phase": "Running", "conditions": conditions}})
         await self.client.patch(PODS, name, patch, namespace=self.namespace, subresource="status")
 
+    async def drain(self, name: str) -> None:
+        """As runtimed says it last of a Pod that goes."""
+        conditions = [{"type": names.DRAINED_CONDITION, "status": "True", "reason": "NothingHeld"}]
+        patch = strategic_patch({"status": {"conditions": conditions}})
+        await self.client.patch(PODS, name, patch, namespace=self.namespace, subresource="status")
+
     def _next_probe(self) -> str:
         # Whole seconds: that is what metav1.Time keeps.
         return format_timestamp(from_unix_micros(next(self._beats) * 1_000_000)).replace(".000000", "")

@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterator
 import pytest
 
 from tests.e2e.cluster import Cluster, connect
+from tests.e2e.recorder import Recorder, start_recorder
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +27,11 @@ def cluster() -> Iterator[Cluster]:
         raise
     finally:
         made.kubectl("delete", "namespace", made.namespace, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def recorder(cluster: Cluster) -> Recorder:
+    return start_recorder(cluster)
 
 
 @pytest.hookimpl(wrapper=True)

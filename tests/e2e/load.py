@@ -1,36 +1,72 @@
-"""Runs at a steady rate for as long as something is done to the cluster, and what became of them."""
+"""Runs at a steady rate for as long as something is done to the cluster, and what became of them: by their status, and by an outside
+recorder of starts."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import secrets
+import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import aclosing
+from collections.abc import Callable, Iterator
+from contextlib import aclosing, contextmanager
 
 from k8s.api.run import Run
 from k8s.client import RUNS, ApiClient, Listed, list_and_watch, load_credentials
+from tests.e2e.cluster import Cluster
+from tests.e2e.recorder import Recorder
 
+THIRTY_A_SECOND = {"runs_a_second": 30.0, "run_seconds": 0.5}
 END_SECONDS = 60.0
 SETTLE_SECONDS = 1.0
 
 
-def run_during(action: Callable[[], None], *, namespace: str, runtime: str, runs_a_second: float, run_seconds: float = 0.3) -> list[Run]:
-    """Creates Runs of `run_seconds` from a second before `action` until a second after it; returns them as they ended."""
-    return asyncio.run(_run_during(action, namespace=namespace, runtime=runtime, rate=runs_a_second, run_seconds=run_seconds))
+def assert_each_runs_once_during(
+    action: Callable[[], None],
+    recorder: Recorder,
+    *,
+    namespace: str,
+    runtime: str = "bash",
+    runs_a_second: float = 4.0,
+    run_seconds: float = 0.3,
+) -> int:
+    """Creates Runs of `run_seconds`, without a retry policy, from a second before `action` until a second after it; returns how many.
 
-
-def assert_each_ran_once(runs: list[Run]) -> None:
-    """Nobody had a retry policy: a Run that succeeded in its first attempt was started once."""
+    Each must have succeeded in its first attempt, and the recorder must have seen it start once.
+    """
+    script = recorder.script(run_seconds=run_seconds)
+    runs = asyncio.run(_run_during(action, namespace=namespace, runtime=runtime, rate=runs_a_second, script=script))
     ends = Counter((run.status.phase, max(1, run.status.attempt or 0), run.status.message) for run in runs)
-    assert set(ends) == {("Succeeded", 1, "execution completed")}, ends
+    assert set(ends) == {("Succeeded", 1, "execution completed")}, (ends, [run.metadata.name for run in runs if run.phase != "Succeeded"])
+    starts = recorder.starts()
+    not_once = {run.metadata.name: starts[run.metadata.name] for run in runs if starts[run.metadata.name] != 1}
+    assert not not_once, not_once
+    return len(runs)
 
 
-async def _run_during(action: Callable[[], None], *, namespace: str, runtime: str, rate: float, run_seconds: float) -> list[Run]:
+@contextmanager
+def wide_runtime(cluster: Cluster) -> Iterator[str]:
+    """The name of one that has room for thirty Runs of half a second each second, also while a Pod of it goes."""
+    cluster.apply_runtime("wide", kind="bash", replicas=2, capacity={"resources": {"runs": "16"}})
+    yield "wide"
+    cluster.kubectl("delete", "runtime", "wide")
+
+
+def again_and_again(action: Callable[[], None], *, seconds: float) -> Callable[[], None]:
+    """Begins it anew for that long."""
+
+    def repeat() -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            action()
+
+    return repeat
+
+
+async def _run_during(action: Callable[[], None], *, namespace: str, runtime: str, rate: float, script: str) -> list[Run]:
     credentials = await load_credentials(kubeconfig=os.environ["KUBECONFIG"])
     async with await ApiClient.connect(credentials, user_agent="e2e load") as client:
-        load = _Load(client, namespace=namespace, runtime=runtime, run_seconds=run_seconds)
+        load = _Load(client, namespace=namespace, runtime=runtime, script=script)
         watching = asyncio.create_task(load.watch())
         creating = asyncio.create_task(load.create(rate=rate))
         try:
@@ -47,9 +83,9 @@ async def _run_during(action: Callable[[], None], *, namespace: str, runtime: st
 
 
 class _Load:
-    def __init__(self, client: ApiClient, *, namespace: str, runtime: str, run_seconds: float) -> None:
+    def __init__(self, client: ApiClient, *, namespace: str, runtime: str, script: str) -> None:
         self._client, self._namespace, self._label = client, namespace, secrets.token_hex(4)
-        self._spec = {"runtime": runtime, "mode": {"task": {}}, "source": {"inline": f"sleep {run_seconds}"}}
+        self._runtime, self._script = runtime, script
         self.ends: dict[str, asyncio.Future[Run]] = {}
         self.is_over = asyncio.Event()
 
@@ -66,7 +102,8 @@ class _Load:
         name = f"load-{self._label}-{len(self.ends)}"
         self.ends[name] = asyncio.get_running_loop().create_future()
         metadata = {"name": name, "labels": {"load": self._label}}
-        body = {"apiVersion": "kruntimes.io/v1alpha1", "kind": "Run", "metadata": metadata, "spec": self._spec}
+        spec = {"runtime": self._runtime, "mode": {"task": {"args": [name]}}, "source": {"inline": self._script}}
+        body = {"apiVersion": "kruntimes.io/v1alpha1", "kind": "Run", "metadata": metadata, "spec": spec}
         await self._client.create(RUNS, body, namespace=self._namespace)
 
     async def watch(self) -> None:

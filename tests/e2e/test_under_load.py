@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import secrets
-import time
 
 import pytest
 
 from tests.e2e.cluster import SYSTEM, Cluster
-from tests.e2e.load import assert_each_ran_once, run_during
+from tests.e2e.load import THIRTY_A_SECOND, again_and_again, assert_each_runs_once_during, wide_runtime
+from tests.e2e.recorder import Recorder
 
 pytestmark = [pytest.mark.node, pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -25,37 +25,29 @@ def roll(cluster: Cluster, runtime: str) -> None:
     cluster.wait_until_rolled_out(runtime)
 
 
-def test_a_rolling_update_of_the_runtime(cluster: Cluster) -> None:
-    runs = run_during(lambda: roll(cluster, "bash"), namespace=cluster.namespace, runtime="bash", runs_a_second=RUNS_A_SECOND)
-    assert_each_ran_once(runs)
+def test_a_rolling_update_of_the_runtime(cluster: Cluster, recorder: Recorder) -> None:
+    assert_each_runs_once_during(lambda: roll(cluster, "bash"), recorder, namespace=cluster.namespace, runs_a_second=RUNS_A_SECOND)
 
 
 @pytest.mark.long
-def test_two_minutes_of_rolling_updates_at_thirty_runs_a_second(cluster: Cluster) -> None:
-    cluster.apply_runtime("wide", kind="bash", replicas=2, capacity={"resources": {"runs": "16"}})
-
-    def roll_again_and_again() -> None:
-        end = time.monotonic() + 120
-        while time.monotonic() < end:
-            roll(cluster, "wide")
-
-    runs = run_during(roll_again_and_again, namespace=cluster.namespace, runtime="wide", runs_a_second=30.0, run_seconds=0.5)
-    cluster.kubectl("delete", "runtime", "wide")
-    assert len(runs) >= 3600
-    assert_each_ran_once(runs)
+def test_two_minutes_of_rolling_updates_at_thirty_runs_a_second(cluster: Cluster, recorder: Recorder) -> None:
+    with wide_runtime(cluster) as runtime:
+        rolls = again_and_again(lambda: roll(cluster, runtime), seconds=120)
+        count = assert_each_runs_once_during(rolls, recorder, namespace=cluster.namespace, runtime=runtime, **THIRTY_A_SECOND)
+    assert count >= 3600
 
 
-def test_scaling_up_and_down(cluster: Cluster) -> None:
+def test_scaling_up_and_down(cluster: Cluster, recorder: Recorder) -> None:
     def scale() -> None:
         for replicas in (3, 1, 2):
             cluster.kubectl("patch", "runtime", "bash", "--type=merge", f'--patch={{"spec":{{"replicas":{replicas}}}}}')
             cluster.wait(f"jsonpath={{.status.readyReplicas}}={replicas}", "deployment/runtime-bash", seconds=120)
 
-    assert_each_ran_once(run_during(scale, namespace=cluster.namespace, runtime="bash", runs_a_second=4.0))
+    assert_each_runs_once_during(scale, recorder, namespace=cluster.namespace)
     cluster.wait_until_rolled_out("bash")
 
 
-def test_a_drained_node(cluster: Cluster) -> None:
+def test_a_drained_node(cluster: Cluster, recorder: Recorder) -> None:
     """Cordoned and its Runtime Pods evicted, as `kubectl drain` does it; where it is the only one, Runs wait until it is back."""
 
     def drain() -> None:
@@ -70,10 +62,10 @@ def test_a_drained_node(cluster: Cluster) -> None:
                 cluster.kubectl("uncordon", node)
         cluster.wait_until_rolled_out("bash")
 
-    assert_each_ran_once(run_during(drain, namespace=cluster.namespace, runtime="bash", runs_a_second=4.0))
+    assert_each_runs_once_during(drain, recorder, namespace=cluster.namespace)
 
 
-def test_the_deletion_of_the_leading_scheduler(cluster: Cluster) -> None:
+def test_the_deletion_of_the_leading_scheduler(cluster: Cluster, recorder: Recorder) -> None:
     def holder() -> str:
         lease = cluster.get("lease", "kruntimes-scheduler.kruntimes.com", namespace=SYSTEM)
         return str(lease["spec"]["holderIdentity"])
@@ -90,4 +82,4 @@ def test_the_deletion_of_the_leading_scheduler(cluster: Cluster) -> None:
         cluster.kubectl("rollout", "status", "deployment/kruntimes-scheduler", "--timeout=60s", namespace=SYSTEM)
         assert holder() != before
 
-    assert_each_ran_once(run_during(depose, namespace=cluster.namespace, runtime="bash", runs_a_second=4.0))
+    assert_each_runs_once_during(depose, recorder, namespace=cluster.namespace)

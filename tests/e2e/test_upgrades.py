@@ -9,13 +9,15 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.cluster.binaries import BinariesMissing, binaries_folder
 from tests.e2e.cluster import REPO, SYSTEM, Cluster
-from tests.e2e.load import assert_each_ran_once, run_during
+from tests.e2e.load import THIRTY_A_SECOND, again_and_again, assert_each_runs_once_during, wide_runtime
+from tests.e2e.recorder import Recorder
 
 pytestmark = [pytest.mark.node, pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -45,21 +47,34 @@ def release() -> str:
     return RELEASE
 
 
-def runtimed_image(cluster: Cluster) -> str:
-    containers = cluster.get("deployment", "runtime-bash")["spec"]["template"]["spec"]["containers"]
+def runtimed_image(cluster: Cluster, runtime: str) -> str:
+    containers = cluster.get("deployment", f"runtime-{runtime}")["spec"]["template"]["spec"]["containers"]
     return str(next(container["image"] for container in containers if container["name"] == "runtimed"))
 
 
-def wait_for_runtimed(cluster: Cluster, image: str) -> None:
+def wait_for_runtimed(cluster: Cluster, runtime: str, *, image: str) -> None:
     """The controllers roll the Runtimes when the image that they give them is another one."""
     path = "{.spec.template.spec.containers[?(@.name=='runtimed')].image}"
-    cluster.wait(f"jsonpath={path}={image}", "deployment/runtime-bash", seconds=90)
-    cluster.wait_until_rolled_out("bash")
+    cluster.wait(f"jsonpath={path}={image}", f"deployment/runtime-{runtime}", seconds=90)
+    cluster.wait_until_rolled_out(runtime)
 
 
-def test_an_upgrade_of_the_whole_platform_and_back(cluster: Cluster, release: str) -> None:
-    """To other images where E2E_OTHER_TAG names some, else to the same in new Pods."""
-    before = runtimed_image(cluster)
+def test_an_upgrade_of_the_whole_platform_and_back(cluster: Cluster, recorder: Recorder, release: str) -> None:
+    there_and_back = upgrade_and_rollback(cluster, release, runtime="bash")
+    assert_each_runs_once_during(there_and_back, recorder, namespace=cluster.namespace)
+
+
+@pytest.mark.long
+def test_two_minutes_of_upgrades_and_rollbacks_at_thirty_runs_a_second(cluster: Cluster, recorder: Recorder, release: str) -> None:
+    with wide_runtime(cluster) as runtime:
+        there_and_back = again_and_again(upgrade_and_rollback(cluster, release, runtime=runtime), seconds=120)
+        count = assert_each_runs_once_during(there_and_back, recorder, namespace=cluster.namespace, runtime=runtime, **THIRTY_A_SECOND)
+    assert count >= 3600
+
+
+def upgrade_and_rollback(cluster: Cluster, release: str, *, runtime: str) -> Callable[[], None]:
+    """To other images where E2E_OTHER_TAG names some, else to the same in new Pods. Over when the Pods of `runtime` have followed twice."""
+    before = runtimed_image(cluster, runtime)
     other = os.environ.get("E2E_OTHER_TAG", "")
     after = f"{before.rpartition(':')[0]}:{other}" if other else before
     flags = [f"--set={component}.podAnnotations.e2e=upgraded" for component in ("scheduler", "controller")]
@@ -69,11 +84,11 @@ def test_an_upgrade_of_the_whole_platform_and_back(cluster: Cluster, release: st
 
     def upgrade_and_roll_back() -> None:
         helm_does("upgrade", release, CHART, "--reuse-values", "--wait", "--timeout=2m", *flags)
-        wait_for_runtimed(cluster, after)
+        wait_for_runtimed(cluster, runtime, image=after)
         helm_does("rollback", release, "--wait", "--timeout=2m")
-        wait_for_runtimed(cluster, before)
+        wait_for_runtimed(cluster, runtime, image=before)
 
-    assert_each_ran_once(run_during(upgrade_and_roll_back, namespace=cluster.namespace, runtime="bash", runs_a_second=4.0))
+    return upgrade_and_roll_back
 
 
 def test_an_uninstall_keeps_runs_and_their_kinds(cluster: Cluster, release: str, tmp_path: Path) -> None:

@@ -224,6 +224,30 @@ async def test_a_bind_that_lands_when_a_deleted_pod_holds_nothing_any_more_is_ha
             await cluster.wait_until(lambda: rig.runtimed is not None and not rig.runtimed.is_running)
 
 
+async def test_a_pod_says_that_it_has_drained_only_when_nothing_of_it_is_held(api: ApiServer) -> None:
+    """Ownership rule 26: what is bound to it from then on, others hand back."""
+    with Rig(api) as rig:
+        rig.start_server()
+        cluster = await Cluster.open(rig)
+        async with cluster.client:
+            await cluster.create_pod()
+            rig.start_runtimed()
+            workload = Workload(rig)
+            run = await running(cluster, workload)
+            await cluster.delete_pod()
+            rig.terminate_runtimed()
+            stopping = await cluster.wait_for_pod(lambda pod: pod.heartbeat is not None and pod.heartbeat.status == "False")
+            assert not stopping.has_drained
+            # Whatever it does as it begins to drain, it has done when it has handed this one back.
+            late = await cluster.script("true")
+            await cluster.wait(late, lambda run: run.phase == "Pending")
+            assert not (await cluster.client.get(PODS, rig.pod_name, namespace=NAMESPACE)).has_drained
+            workload.gate.touch()
+            assert (await cluster.wait(run)).phase == "Succeeded"
+            await cluster.wait_for_pod(lambda pod: pod.has_drained)
+            await cluster.wait_until(lambda: rig.runtimed is not None and not rig.runtimed.is_running)
+
+
 async def test_a_runtimed_that_starts_in_a_deleted_pod_starts_nothing_and_still_delivers(api: ApiServer) -> None:
     """Ownership rule 26: a hand-back of its predecessor may still be on its way, so what is bound to this Pod is over."""
     with Rig(api, workers=1) as rig:

@@ -52,6 +52,7 @@ def test_draining_and_handing_back_break_no_promise_in_any_interleaving(max_atte
         ("sched_inc", 2, {"mis": 1}),
         ("orphan_kill", 2, {"mis": 1, "crash": 1}),
         ("drain_final", 1, {"drain": 1, "crash": 1}),
+        ("drained_blank", 1, {"drain": 1}),
         ("hand_back_unmarked", 1, {"drain": 1, "crash": 2}),
     ],
 )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
-from bench.meters.components import CLIENT, NODE
+from bench.meters.components import CLIENT, CONTAINERD, NODE, SHIMS, members
 from bench.meters.cpu import difference, read_cpu_seconds
 from bench.meters.memory import read_rss_mib
 
@@ -68,6 +70,28 @@ def test_runtimed_is_known_by_its_command_line() -> None:
         seconds = read_cpu_seconds({NODE: pid})
     assert set(seconds) == {NODE, "runtimed"}
     assert seconds["runtimed"] >= LEAST_SECONDS
+
+
+@pytest.mark.slow
+def test_containers_of_a_real_node_are_found_below_shims_that_are_nobodys_children(tmp_path: Path) -> None:
+    """They share the network namespace of containerd, and outlive it."""
+    shim = tmp_path / "containerd-shim-runc-v2"
+    shutil.copy(shutil.which("bash") or "bash", shim)
+    containers = [
+        f"{sys.executable} -S -c 'import sys; sys.stdin.read()' {name} <&0 &"
+        for name in ("/opt/bin/runtimed", "krt-controller --image=runtimed")
+    ]
+    script = "\n".join([*containers, "echo done", "read line", "kill $(jobs -p)", "wait"])
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as containerd:
+        with subprocess.Popen([shim, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running_shim:
+            assert running_shim.stdout is not None
+            assert running_shim.stdout.readline() == "done\n"
+            found = [(member.process.ppid(), member.component) for member in members({CONTAINERD: containerd.pid})]
+            running_shim.communicate("over\n")
+        containerd.communicate()
+    below = {component for parent, component in found if parent == running_shim.pid}
+    assert below == {"runtimed", "controllers"}
+    assert {CONTAINERD, SHIMS} <= {component for _, component in found}
 
 
 @pytest.mark.slow

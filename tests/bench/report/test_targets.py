@@ -40,6 +40,12 @@ def test_local_mode_is_judged_by_milliseconds() -> None:
     }
 
 
+@pytest.mark.parametrize(("jobs", "outcome"), [(800.0, "met"), (790.0, "**missed**")])
+def test_on_a_node_a_run_is_judged_by_plain_jobs(jobs: float, outcome: str) -> None:
+    node = {"server": "node"}
+    assert outcomes(serial(10.0, **node), serial(jobs, subject="Job, bash", **node)) == {"serial: create → terminal seen, p50": outcome}
+
+
 def test_neighbouring_repeats_are_compared_with_one_another() -> None:
     """A minute in which everything took three times as long is no difference between the two."""
     ours = result(repeat([sample(12.0)]), repeat([sample(36.0)]), repeat([sample(12.0)]))

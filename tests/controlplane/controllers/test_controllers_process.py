@@ -102,6 +102,39 @@ async def test_a_run_of_a_replaced_pod_is_taken_away_though_the_name_is_there(se
         assert {each.reason for each in run.status.conditions} == {"PodGone"}
 
 
+async def test_what_is_bound_to_a_pod_that_has_drained_goes_back_and_costs_no_attempt(server: ApiServer, world: World) -> None:
+    """Ownership rule 26: it was never started there. Without a policy its one attempt is still before it."""
+    await world.create_pod("pod")
+    with controllers(server):
+        early = await assign(world, "early", pod="pod")
+        await world.drain("pod")
+        assert_handed_back(await world.run_that("early", lambda run: run.phase == phases.PENDING))
+        await assign(world, "late", pod="pod")
+        assert_handed_back(await world.run_that("late", lambda run: run.phase == phases.PENDING))
+        await world.delete_pod("pod")
+        await world.create_run("after")
+        await world.set_status("after", phase="Scheduled", assignedPod="pod", assignedPodUID=early.status.assigned_pod_uid, attempt=0)
+        assert_handed_back(await world.run_that("after", lambda run: run.phase == phases.PENDING))
+
+
+def assert_handed_back(run: Run) -> None:
+    assert (run.attempt_number, run.status.assigned_pod, run.status.message) == (0, "", "runtime pod has drained")
+
+
+async def test_that_another_pod_of_the_name_has_drained_helps_no_run(server: ApiServer, world: World) -> None:
+    await world.create_pod("pod")
+    with controllers(server):
+        first = await assign(world, "first", pod="pod")
+        await world.drain("pod")
+        await world.run_that("first", lambda run: run.phase == phases.PENDING)
+        await world.delete_pod("pod")
+        await world.create_pod("pod")
+        second = await assign(world, "second", pod="pod")
+        assert second.status.assigned_pod_uid != first.status.assigned_pod_uid
+        await world.delete_pod("pod")
+        await world.run_that("second", lambda run: run.phase == phases.FAILED)
+
+
 async def test_a_silent_pod_loses_its_runs(server: ApiServer, world: World) -> None:
     await world.create_pod("silent")
     await assign(world, "lost", pod="silent")
