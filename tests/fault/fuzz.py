@@ -164,7 +164,7 @@ class Everything:
         backoff(run.spec.retry_policy, attempt=2)
         for refusing in (
             plan_source,
-            lambda run: build_env(run, outputs_file="/x", resolved=dict.fromkeys(range(256), "")),
+            lambda run: build_env(run, outputs_file="/x", resolved=dict.fromkeys(range(len(run.spec.env)), "")),
             verdicts.timeout_seconds,
         ):
             with suppress(KrtError, ValueError):
