@@ -10,17 +10,15 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import grpc
 
-from k8s.api.phases import NOT_TERMINAL_SELECTOR
-from k8s.api.pod import Pod
 from k8s.api.run import Run
-from k8s.client import RUNS, ApiClient, ApiError, Cache, EventRecorder, Listed, Wider, list_and_watch, load_credentials, message_of
+from k8s.client import RUNS, ApiClient, Cache, EventRecorder, Listed, load_credentials
 from k8s.client.metrics import RequestMetrics
 from k8s.manager import Lifecycle, ManagerSettings, StatusServer, make_registry
 from runtimed.artifacts.settings import open_store
@@ -41,7 +39,9 @@ from runtimed.hooks.workspace import Workspaces
 from runtimed.settings import PodIdentity, RuntimedSettings
 from runtimed.shell.actor import Services
 from runtimed.shell.actors import Actors
-from runtimed.shell.own_pod import read_if_deleted, read_own_pod, say_drained
+from runtimed.shell.bound_runs import bound_to, follow_bound
+from runtimed.shell.draining import drain
+from runtimed.shell.own_pod import read_if_deleted, read_own_pod
 from runtimed.shell.preparing import Preparing
 from runtimed.shell.session import CHANNEL_OPTIONS, Session
 from runtimed.shell.slots import Slots
@@ -50,11 +50,6 @@ from runtimed.shell.writes import StatusWriter
 logger = logging.getLogger(__name__)
 
 USER_AGENT: Final = "runtimed"
-DEFAULT_GRACE_SECONDS: Final = 30
-END_OF_GRACE_SECONDS: Final = 5.0
-"""What is kept of the grace period for killing (2 s), and for the writes that say so."""
-LATE_BINDS_SECONDS: Final = 0.7
-"""For binds that were decided before the scheduler saw this Pod go: with this a Pod that holds nothing still goes within a second."""
 HELD_SECONDS: Final = 0.5
 """How long the goodbye may take when nothing is left to do: a Pod that holds nothing goes within a second."""
 
@@ -200,16 +195,14 @@ class Daemon:
             beating.cancel()
             await heartbeat.stop(within_seconds=HELD_SECONDS)
             if deleted is not None:
-                await self._drain(client, actors, pod=deleted)
+                await drain(client, actors, cache=self._cache, pod=deleted)
             holding.cancel()
         finally:
             stopping.cancel()
             listed.cancel()
 
     async def _watch_runs(self, client: ApiClient, *, pod: PodIdentity, actors: Actors, session: Session, state_dir: StateDir) -> None:
-        """Only what is bound to a Pod of our name, and only while it is not over: a finished Run costs nothing here."""
-        wider: Wider[Run] = Wider(_bound_to(pod.name), keeps=lambda run: not run.is_terminal)
-        async for notice in list_and_watch(client, RUNS, namespace=pod.namespace, field_selector=_selector_of(pod.name), wider=wider):
+        async for notice in follow_bound(client, pod):
             changes = self._cache.feed(notice)
             if self._listed.is_set():
                 actors.on_changes(changes)
@@ -230,40 +223,8 @@ class Daemon:
             actors.stop_intake()
         actors.begin(remains)
 
-    async def _drain(self, client: ApiClient, actors: Actors, *, pod: Pod) -> None:
-        """No new Runs; those that run may finish within the grace period, then they are ended and told so."""
-        grace_seconds = pod.metadata.deletion_grace_period_seconds
-        if grace_seconds is None:
-            grace_seconds = pod.spec.termination_grace_period_seconds or DEFAULT_GRACE_SECONDS
-        logger.info("draining: this Pod is being deleted", extra={"runs": len(actors), "grace_seconds": grace_seconds})
-        if await _is_done_within(self._until_nothing_comes(client, actors, pod=pod), max(0.0, grace_seconds - END_OF_GRACE_SECONDS)):
-            await say_drained(client, pod=pod, now=datetime.now(UTC))
-            return
-        logger.warning("the grace period ends before the Runs do", extra={"runs": len(actors)})
-        actors.end_grace()
-        await _is_done_within(actors.is_empty.wait(), min(END_OF_GRACE_SECONDS - 0.5, float(grace_seconds)))
-
-    async def _until_nothing_comes(self, client: ApiClient, actors: Actors, *, pod: Pod) -> None:
-        """Nothing is held, and what was bound to us as we began to go has been handed back.
-
-        Who binds learns of a Pod's end by watch, so a bind may land after we hold nothing, and would wait for a Pod that has gone. No
-        event tells that none is on its way any more, and our own watch may be as late: hence a moment, and then a consistent list.
-        One that is later still is for the reaper to hand back.
-        """
-        is_sure = False
-        while not is_sure:
-            await actors.is_empty.wait()
-            await asyncio.sleep(LATE_BINDS_SECONDS)
-            try:
-                bound = await client.list(RUNS, namespace=pod.metadata.namespace, field_selector=_selector_of(pod.metadata.name))
-            except ApiError as error:
-                logger.warning("what is bound to this Pod cannot be listed", extra=message_of(error))
-                continue
-            actors.on_changes([change for run in bound.items if (change := self._cache.take(run)) is not None])
-            is_sure = actors.is_empty.is_set()
-
     async def _check_api(self, client: ApiClient, pod: PodIdentity) -> None:
-        query = {"limit": "1", "fieldSelector": _bound_to(pod.name)}
+        query = {"limit": "1", "fieldSelector": bound_to(pod.name)}
         await client.request("GET", RUNS.path(namespace=pod.namespace), query=query)
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
@@ -280,21 +241,3 @@ def _remember(left: Remains, *, session: Session, node_boot_id: str) -> None:
     for marker in left.markers:
         if marker.node_boot_id == node_boot_id:
             session.remember(marker.run_uid, marker.attempt, has_arrived=marker.attempt in ended)
-
-
-def _selector_of(pod_name: str) -> str:
-    """What is bound to a Pod of that name and is not over."""
-    return f"{_bound_to(pod_name)},{NOT_TERMINAL_SELECTOR}"
-
-
-def _bound_to(pod_name: str) -> str:
-    return f"status.assignedPod={pod_name}"
-
-
-async def _is_done_within(work: Awaitable[object], seconds: float) -> bool:
-    try:
-        async with asyncio.timeout(seconds):
-            await work
-    except TimeoutError:
-        return False
-    return True

@@ -154,10 +154,9 @@ MUTANTS: Final = (
     ),
     Mutant(
         rule="a Pod has drained only when it holds nothing (26)",
-        file="runtimed/shell/daemon.py",
-        old="        if await _is_done_within(self._until_nothing_comes(",
-        new="        await say_drained(client, pod=pod, now=datetime.now(UTC))\n"
-        "        if await _is_done_within(self._until_nothing_comes(",
+        file="runtimed/shell/draining.py",
+        old="    if await _is_done_within(_until_nothing_comes(",
+        new="    await say_drained(client, pod=pod, now=datetime.now(UTC))\n    if await _is_done_within(_until_nothing_comes(",
         test="tests/runtimed/test_faults.py::test_a_pod_says_that_it_has_drained_only_when_nothing_of_it_is_held[embedded]",
     ),
     Mutant(
