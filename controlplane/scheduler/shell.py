@@ -26,6 +26,8 @@ from k8s.manager import Tasks
 logger = logging.getLogger(__name__)
 
 FIELD_MANAGER = "kruntimes-scheduler"
+LANDING_SECONDS = 0.3
+"""At the end of a term: an API server that is well has answered by then, and with one that is not no standby could do better."""
 
 
 class SchedulerShell:
@@ -51,6 +53,8 @@ class SchedulerShell:
         self._armed_for: float | None = None
         self._is_due_earlier = asyncio.Event()
         self._is_over = False
+        self._in_flight = 0
+        self._write_ended = asyncio.Event()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -64,6 +68,15 @@ class SchedulerShell:
             finally:
                 # STRICTLY BEFORE the tasks are cancelled, one after the other: those that still run must neither decide nor write.
                 self._is_over = True
+                await self._let_writes_land()
+
+    async def _let_writes_land(self) -> None:
+        """What is on its way, so that the Lease can be given back; one that is given up instead may land at any time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LANDING_SECONDS):
+                while self._in_flight:
+                    self._write_ended.clear()
+                    await self._write_ended.wait()
 
     # ---- what is seen
 
@@ -123,13 +136,9 @@ class SchedulerShell:
             return  # decided while we led, and not sent
         run = decision.run
         began_at = self._clock()
-        patch = conditional_status(self._change(decision), resource_version=run.metadata.resource_version)
         has_landed = False
         try:
-            answer = await self._client.patch(
-                KEPT_RUNS, run.metadata.name, patch, namespace=run.metadata.namespace, subresource="status", field_manager=FIELD_MANAGER
-            )
-            self._runs.take(answer)
+            self._runs.take(await self._write(decision))
             has_landed = True
         except ApiError as error:
             self._note_failure(decision, error)
@@ -139,6 +148,18 @@ class SchedulerShell:
         if has_landed and isinstance(decision, Bind):
             self._note_bind(decision, seconds=self._clock() - began_at)
         self._step(WriteSettled(run.uid, run=self._runs.get(run.uid), has_landed=has_landed))
+
+    async def _write(self, decision: Decision) -> KeptRun:
+        run = decision.run
+        patch = conditional_status(self._change(decision), resource_version=run.metadata.resource_version)
+        self._in_flight += 1
+        try:
+            return await self._client.patch(
+                KEPT_RUNS, run.metadata.name, patch, namespace=run.metadata.namespace, subresource="status", field_manager=FIELD_MANAGER
+            )
+        finally:
+            self._in_flight -= 1
+            self._write_ended.set()
 
     def _change(self, decision: Decision) -> transitions.StatusChange:
         now = self._wall()

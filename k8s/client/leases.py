@@ -110,6 +110,7 @@ class LeaderElector:
         self._now = now
         self._observation = Observation()
         self._renewed_at = 0.0
+        self._may_release = True
         self._is_changed = asyncio.Event()
 
     async def run(self, lead: Callable[[], Awaitable[None]]) -> None:
@@ -183,8 +184,11 @@ class LeaderElector:
         finally:
             self.is_leading = False
             renewing.cancel()
+            await asyncio.wait({renewing})
+            before = self._client.unanswered_writes
             # STRICTLY BEFORE the Lease is released or ends: two leaders at once is what all of this is to prevent.
             await self._stop(leading)
+            self._may_release = self._client.unanswered_writes == before
         if not leading.cancelled():
             leading.result()
         return has_ended
@@ -260,7 +264,13 @@ class LeaderElector:
         return True
 
     async def _release(self) -> None:
-        """Lets a standby take over at once. Best effort, and bounded: the Lease ends by itself."""
+        """Lets a standby take over at once. Best effort, and bounded: the Lease ends by itself.
+
+        Not while a write that was given up may still land: a busy API server gets to it seconds later.
+        """
+        if not self._may_release:
+            logger.info("lease is left to end by itself: a write may be under way", extra={"lease": self._name, "identity": self.identity})
+            return
         with suppress(ApiError, TimeoutError):
             async with asyncio.timeout(self._times.retry_seconds):
                 if self._observation.holder == self.identity:

@@ -38,6 +38,8 @@ FIRST_PAGE_SIZE = 100
 """Before it is known how large the objects are: a Run may hold a script of 256 KiB."""
 PAGE_BYTES = 4 << 20
 """What a page may weigh, about: thousands of small objects would fit, and `page_size` ends it before."""
+CANCELLED = "Cancelled"
+_UNANSWERED = frozenset({CANCELLED, RequestTimeout.reason, Unreachable.reason})
 _encode = msgspec.json.Encoder().encode
 
 
@@ -58,6 +60,8 @@ class ApiClient:
         self.on_request: OnRequest | None = None
         self.requests_total = 0
         self.writes_total = 0
+        self.unanswered_writes = 0
+        """Of those, how many were given up after they were sent: they may still land."""
 
     @classmethod
     async def connect(
@@ -266,7 +270,7 @@ class ApiClient:
         if accept != JSON_TYPE:
             headers["Accept"] = accept
         deadline_seconds = timeout_seconds or self.request_timeout_seconds
-        outcome = "Cancelled"
+        outcome = CANCELLED
         began_at = time.monotonic()
         try:
             async with asyncio.timeout(deadline_seconds) as deadline:
@@ -315,6 +319,7 @@ class ApiClient:
         self.requests_total += 1
         if verb not in READ_VERBS:
             self.writes_total += 1
+            self.unanswered_writes += outcome in _UNANSWERED
         if self.on_request is not None:
             self.on_request(verb, resource, outcome, time.monotonic() - began_at)
 

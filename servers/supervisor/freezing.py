@@ -24,7 +24,7 @@ def freeze() -> None:
     main = sys.modules["__main__"]
     _thaw(main)
     _thaw(vars(main))
-    _keep_for_good([module for module in sys.modules.values() if module is not main])
+    keep_for_good([module for module in sys.modules.values() if module is not main])
 
 
 def leave_alone(names: Collection[str]) -> None:
@@ -44,5 +44,6 @@ def _thaw(thing: object) -> None:
     ctypes.pythonapi.PyObject_GC_Track(ctypes.py_object(thing))
 
 
-def _keep_for_good(thing: object) -> None:
+def keep_for_good(thing: object) -> None:
+    """It is never freed."""
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))

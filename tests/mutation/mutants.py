@@ -208,4 +208,11 @@ MUTANTS: Final = (
         new="            ends_at = self._renewed_at + 100 * self._times.renew_deadline_seconds\n",
         test="tests/k8s/client/test_leases.py::test_a_leader_that_gets_no_answer_stops_before_the_lease_can_end",
     ),
+    Mutant(
+        rule="lease check: it is given back only when nothing of ours is under way",
+        file="k8s/client/leases.py",
+        old="            self._may_release = self._client.unanswered_writes == before\n",
+        new="",
+        test="tests/k8s/client/test_leases.py::test_a_leader_whose_write_may_still_land_does_not_give_the_lease_back",
+    ),
 )

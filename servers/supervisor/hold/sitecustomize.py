@@ -9,7 +9,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing.TYPE_CHECKING would be an import, and leave a trace.
-    from collections.abc import Callable, MutableMapping
+    from collections.abc import Callable
     from typing import Any
 
 
@@ -47,14 +47,25 @@ def _become_zygote(folder: str) -> None:
         _forget_all_but(known_modules, sys.modules)
         _forget_all_but(known_folders, sys.path_importer_cache)
 
+    # Or each held child would let go of each name in them.
+    for names_of_many in (first_modules, known_modules, known_folders):
+        freezing.keep_for_good(names_of_many)
     at_end.append(lambda: freezing.leave_alone(known_modules - first_modules))
     zygote.run(int(channel_fd), failure=failure, open_fds=open_fds, leave_no_trace=leave_no_trace)
     # A held child. Most of it was forgotten before the fork already, but for what was loaded since.
     leave_no_trace()
 
 
-def _forget_all_but(known: set[str], table: "MutableMapping[str, Any]") -> None:
-    for name in [name for name in table if name not in known]:
+def _forget_all_but(known: set[str], table: "dict[str, Any]") -> None:
+    """The newest are the last. Each name that is looked at is a page that a fork copies, and thousands may be known."""
+    too_many = len(table) - len(known)
+    forgotten: list[str] = []
+    for name in reversed(table):
+        if len(forgotten) >= too_many:
+            break
+        if name not in known:
+            forgotten.append(name)
+    for name in forgotten:
         del table[name]
 
 

@@ -10,23 +10,25 @@ from prometheus_client import CollectorRegistry
 
 from controlplane.scheduler.metrics import SchedulerMetrics
 from controlplane.scheduler.model import Listed, PodSeen, RunSeen
-from controlplane.scheduler.shell import SchedulerShell
-from k8s.client import ApiClient
+from controlplane.scheduler.shell import LANDING_SECONDS, SchedulerShell
+from k8s.client import ApiClient, NotFound
 from tests.controlplane.scheduler.objects import make_pod, make_run
 
 
 class SilentServer:
-    """Answers nothing, and remembers what was written."""
+    """Answers no write until it is told to, and remembers what was written."""
 
     def __init__(self) -> None:
         self.writes: list[str] = []
+        self.answers = asyncio.Event()
 
     async def list(self, *_: Any, **__: Any) -> None:
         await asyncio.Event().wait()
 
     async def patch(self, _: Any, name: str, *__: Any, **___: Any) -> None:
         self.writes.append(name)
-        await asyncio.Event().wait()
+        await self.answers.wait()
+        raise NotFound("gone meanwhile")
 
 
 async def begin() -> tuple[SchedulerShell, SilentServer, asyncio.Task[None]]:
@@ -61,3 +63,17 @@ async def test_what_was_decided_before_the_end_and_not_sent_is_not_sent() -> Non
     term.cancel()
     with suppress(asyncio.CancelledError):
         await term
+
+
+async def test_a_term_ends_when_what_was_sent_has_been_answered() -> None:
+    """Only then may the Lease be given back at once."""
+    shell, server, term = await begin()
+    shell._step(RunSeen(make_run("sent")))
+    await asyncio.sleep(0)
+    term.cancel()
+    await asyncio.wait({term}, timeout=0.05)
+    assert not term.done()
+    server.answers.set()
+    with suppress(asyncio.CancelledError):
+        await asyncio.wait_for(asyncio.shield(term), LANDING_SECONDS / 2)
+    assert term.done()

@@ -11,7 +11,7 @@ from itertools import pairwise
 import pytest
 
 from k8s.api.errors import InternalError
-from k8s.client import LeaderElector
+from k8s.client import LEASES, LeaderElector
 from k8s.client.leases import LeaseTimes, Observation, record_of
 from tests.k8s.client.fake_store import FakeStore
 
@@ -31,7 +31,9 @@ class Candidate:
         self.leads = asyncio.Event()
         self.stopped = asyncio.Event()
         self.may_end = asyncio.Event()
-        self.elector = LeaderElector(store.client(), lease_name="one", namespace="system", identity=name, clock=now)
+        self.client = store.client()
+        self.on_stop: Callable[[], object] = lambda: None
+        self.elector = LeaderElector(self.client, lease_name="one", namespace="system", identity=name, clock=now)
 
     async def lead(self) -> None:
         self.terms.append([now(), float("inf")])
@@ -39,6 +41,8 @@ class Candidate:
         try:
             await self.may_end.wait()
         finally:
+            self.on_stop()
+            await asyncio.sleep(0)
             self.leads.clear()
             self.stopped.set()
             self.terms[-1][1] = now()
@@ -104,6 +108,25 @@ async def test_after_a_crash_a_standby_takes_over_when_the_lease_ends(store: Fak
             last_renewal = store.writes[-1][0]
             first.elector._release = nothing  # type: ignore[method-assign]
             crashing.cancel()
+            await second.leads.wait()
+            assert now() == pytest.approx(last_renewal + 15, abs=0.3)
+
+
+async def test_a_leader_whose_write_may_still_land_does_not_give_the_lease_back(
+    store: FakeStore, candidate: Callable[[str], Candidate]
+) -> None:
+    first, second = candidate("first"), candidate("second")
+    async with campaigning(first) as leading:
+        await first.leads.wait()
+        async with campaigning(second):
+            await asyncio.sleep(9)
+            last_renewal = store.writes[-1][0]
+            store.is_hanging = True
+            writing = asyncio.create_task(first.client.create(LEASES, {"metadata": {"name": "other"}}, namespace="system"))
+            await asyncio.sleep(0.1)
+            store.is_hanging = False
+            first.on_stop = writing.cancel
+            leading.cancel()
             await second.leads.wait()
             assert now() == pytest.approx(last_renewal + 15, abs=0.3)
 
