@@ -229,7 +229,7 @@ class ApiClient:
         return await self._connections.websocket(
             path,
             query=query,
-            headers={},
+            headers={"Accept": "*/*"},  # what comes is no object: a kubelet refuses one who asks for JSON
             protocol=protocol,
             max_bytes=max_bytes,
             what=what,

@@ -28,6 +28,9 @@ from servers.sdk.warmth import Warmth
 
 _log = logging.getLogger(__name__)
 
+_HANDOVER_SECONDS = 5.0
+"""At most, after a signal that runtimed got too. Before it takes in no more it asks the API server why, for 3 s at most; until then it
+may send an Execute, and to a server that has gone that would be one of which nobody knows whether it began."""
 _LINGER_SECONDS = 2.0
 """After the last Run ended, for its result to be fetched and forgotten."""
 
@@ -70,7 +73,7 @@ async def serve(commands: Commands, *, settings: Settings) -> None:
         _announce(port)
         await stopping.acquire()
         _log.info("stopping", extra={"running": len(registry.running)})
-        await _drain(registry, stopping, grace_seconds=settings.shutdown_grace_seconds)
+        await _drain(registry, sessions, stopping, grace_seconds=settings.shutdown_grace_seconds)
     finally:
         await registry.supervisor.close()
         await server.stop(grace=0.2)
@@ -115,10 +118,11 @@ def _announce(port: int) -> None:
     _log.info("serving", extra={"port": port})
 
 
-async def _drain(registry: Registry, stopping: asyncio.Semaphore, *, grace_seconds: float) -> None:
-    """Until nothing is held, or nothing runs any more and nobody fetched it for a while, or the grace or a second signal ends it."""
+async def _drain(registry: Registry, sessions: SessionService, stopping: asyncio.Semaphore, *, grace_seconds: float) -> None:
+    """Until runtimed has gone and nothing is held, or nothing runs any more and nobody comes for it for a while, or the grace or a second
+    signal ends it."""
     second_signal = asyncio.create_task(_acquire(stopping), name="second signal")
-    finished = asyncio.create_task(_finish(registry), name="drain")
+    finished = asyncio.create_task(_finish(registry, sessions), name="drain")
     await asyncio.wait([second_signal, finished], timeout=grace_seconds, return_when=asyncio.FIRST_COMPLETED)
     await _cancel([second_signal, finished])
 
@@ -133,7 +137,9 @@ async def _acquire(semaphore: asyncio.Semaphore) -> None:
     await semaphore.acquire()
 
 
-async def _finish(registry: Registry) -> None:
+async def _finish(registry: Registry, sessions: SessionService) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(sessions.until_left(), _HANDOVER_SECONDS)
     while running := registry.running:
         await running[0].ended.wait()
     with contextlib.suppress(TimeoutError):

@@ -82,6 +82,12 @@ class SessionService(stream_pb2_grpc.RuntimeStreamServicer):
         self._lines = lines
         self._registry: Registry | None = None
         self._holder: _Session | None = None
+        self._left = asyncio.Event()
+        self._left.set()
+
+    async def until_left(self) -> None:
+        """No session holds."""
+        await self._left.wait()
 
     def serve(self, registry: Registry) -> None:
         self._registry = registry
@@ -124,6 +130,7 @@ class SessionService(stream_pb2_grpc.RuntimeStreamServicer):
         finally:
             if self._holder is session:
                 self._holder = None
+                self._left.set()
             await _cancel(tasks)
         await _close(session, tasks, context)
 
@@ -143,6 +150,7 @@ class SessionService(stream_pb2_grpc.RuntimeStreamServicer):
             self._holder.is_superseded.set()
         # From this assignment on no frame of an older session is acted on. Welcome comes STRICTLY AFTER.
         self._holder = session
+        self._left.clear()
         held = list(registry)
         for execution in held:
             session.outbox.hold(execution)

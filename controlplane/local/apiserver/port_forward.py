@@ -9,7 +9,7 @@ from aiohttp import WSMsgType, web
 
 from controlplane.local.apiserver.logs import LogProxy
 from controlplane.local.apiserver.requests import Options
-from controlplane.local.apiserver.statuses import Refused, bad_request
+from controlplane.local.apiserver.statuses import Refused, bad_request, not_acceptable
 from controlplane.local.apiserver.store import Stored
 
 PROTOCOL = "v4.channel.k8s.io"
@@ -27,6 +27,9 @@ async def serve_port_forward(request: web.BaseRequest, *, pod: Stored, options: 
     if not socket.can_prepare(request).ok:
         raise Refused(f"port-forward needs a WebSocket of protocol {PROTOCOL}; this API server has no SPDY", code=400, reason="BadRequest")
     port = await node.find_port(pod, port=int(text))
+    # As a kubelet does, through a real API server.
+    if "*/*" not in request.headers.get("Accept", "*/*"):
+        raise not_acceptable(("*/*",))
     await socket.prepare(request)
     preface = int(text).to_bytes(2, "little")
     for channel in (DATA, ERROR):

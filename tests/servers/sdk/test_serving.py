@@ -9,10 +9,14 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.servers.processes import REPO, ServerProcess, running_server, wait_until_gone
 from tests.servers.sessions import Session, open_session
+
+HANDOVER_TIMEOUT = 8
+"""Seconds. A server whose session stands stays 5."""
 
 
 def start_failing(*flags: str) -> subprocess.CompletedProcess[str]:
@@ -55,6 +59,41 @@ def test_an_empty_server_ends_at_once_on_sigterm(own_server: ServerProcess) -> N
 
 
 @pytest.mark.slow
+async def test_after_sigterm_an_empty_server_stays_for_what_runtimed_may_still_send(tmp_path: Path) -> None:
+    """Both are signalled at once, and runtimed asks the API server why before it takes in no more."""
+    with running_server("bash", work_dir=tmp_path) as server:
+        async with open_session(server.port) as session:
+            server.process.terminate()
+            late = await session.run("echo begun")
+            assert late.stdout == b"begun\n"
+        assert server.process.wait(timeout=3) == 0
+
+
+@pytest.mark.slow
+async def test_a_session_that_stays_is_not_waited_for_for_ever(own_session: Session, own_server: ServerProcess) -> None:
+    """Where the server alone is asked to stop, as by a liveness probe."""
+    await own_session.run("true")
+    own_server.process.terminate()
+    assert own_server.process.wait(timeout=HANDOVER_TIMEOUT) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("package", "is_heard"), [("servers", True), ("json", False)])
+def test_as_the_first_process_of_a_container_it_ends_on_sigterm_from_its_first_import_on(package: str, *, is_heard: bool) -> None:
+    """Without a handler the kernel drops the signal: that of `json` shows it."""
+    program = f"import {package}, sys; print('imported', flush=True); sys.stdin.read(); sys.exit(7)"
+    command = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child", sys.executable, "-c", program]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=REPO) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "imported\n"
+        (first,) = psutil.Process(process.pid).children()
+        first.terminate()
+        if not is_heard:
+            process.communicate("")
+        assert process.wait(timeout=5) == (128 + signal.SIGTERM if is_heard else 7)
+
+
+@pytest.mark.slow
 async def test_after_sigterm_it_stays_until_the_last_result_was_fetched(own_session: Session, own_server: ServerProcess) -> None:
     run_uid = await own_session.execute("trap 'echo asked; exit 3' USR1; echo ready; while :; do sleep 100 & wait; done")
     heard = await own_session.until_printed(run_uid, b"ready")
@@ -64,7 +103,7 @@ async def test_after_sigterm_it_stays_until_the_last_result_was_fetched(own_sess
     await own_session.until_exited(run_uid)
     assert (heard.outcome.exit_code, heard.stdout) == (3, b"ready\nasked\n")
     await own_session.forget(run_uid)
-    assert own_server.process.wait(timeout=2) == 0
+    assert own_server.process.wait(timeout=HANDOVER_TIMEOUT) == 0
 
 
 @pytest.mark.slow
@@ -101,7 +140,7 @@ async def test_ctrl_c_on_the_terminal_reaches_the_server_but_no_run(own_session:
     heard = await own_session.until_exited(run_uid)
     assert (heard.stdout, heard.outcome.exit_code) == (b"ready\n", 4)
     await own_session.forget(run_uid)
-    assert own_server.process.wait(timeout=3) == 0
+    assert own_server.process.wait(timeout=HANDOVER_TIMEOUT) == 0
 
 
 @pytest.mark.slow
@@ -110,7 +149,7 @@ async def test_logs_are_json_lines_without_payload(own_session: Session, own_ser
     own_server.kill_supervisor()
     await own_session.run("echo canary-output")
     own_server.process.terminate()
-    own_server.process.wait(timeout=5)
+    own_server.process.wait(timeout=HANDOVER_TIMEOUT)
     text = own_server.log.read_text()
     assert "Traceback" not in text, text
     entries = [json.loads(line) for line in text.splitlines()]
