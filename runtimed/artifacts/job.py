@@ -6,7 +6,7 @@ import errno
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -47,11 +47,14 @@ class Job:
         *,
         may_have_leftovers: bool,
         own: Sequence[OwnFile] = (),
+        has_staging: bool = True,
     ) -> None:
+        """`own`: files of ours, beside what was staged; instead of it without `has_staging`."""
         self._store, self._owner, self._workspace_root = store, owner, workspace_root
         self._limits, self.guard, self._now = limits, guard, now
         self._may_have_leftovers = may_have_leftovers
         self._own = {file.name: file for file in own}
+        self._has_staging = has_staging
         self._upload: Upload | None = None
         self._kept: dict[str, ArtifactRef] = {}
         self._lock = threading.Lock()
@@ -62,8 +65,8 @@ class Job:
             self.guard.check()
             if self._upload is None:
                 self._upload = self._store.begin(self._owner, may_have_leftovers=self._may_have_leftovers)
-            with _readable(), open_staging(self._workspace_root, self._owner.run_uid) as staging:
-                names = self._all_names(staged_names(staging))
+            with _readable(), self._staging() as staging:
+                names = self._all_names(staged_names(staging) if staging is not None else ())
                 for name in names:
                     if name not in self._kept:
                         self._kept[name] = self._keep(staging, name, self._upload)
@@ -84,11 +87,17 @@ class Job:
             raise ArtifactRefused(f"more than {MAX_ARTIFACTS} artifacts, with those of the log; put several into one directory")
         return sorted([*staged, *self._own], key=os.fsencode)
 
-    def _open(self, staging: int, name: str) -> AbstractContextManager[StagedFile]:
-        own = self._own.get(name)
-        return open_entry(staging, name) if own is None else open_own(own)
+    def _staging(self) -> AbstractContextManager[int | None]:
+        return open_staging(self._workspace_root, self._owner.run_uid) if self._has_staging else nullcontext()
 
-    def _keep(self, staging: int, name: str, upload: Upload) -> ArtifactRef:
+    def _open(self, staging: int | None, name: str) -> AbstractContextManager[StagedFile]:
+        own = self._own.get(name)
+        if own is not None:
+            return open_own(own)
+        assert staging is not None
+        return open_entry(staging, name)
+
+    def _keep(self, staging: int | None, name: str, upload: Upload) -> ArtifactRef:
         taken = sum(ref.size_bytes for ref in self._kept.values())
         with self._open(staging, name) as entry, self._as_file(staging, entry, room=self._room(taken)) as source:
             stored = upload.put(source, guard=self.guard, taken_before=taken)
@@ -107,11 +116,12 @@ class Job:
         return max(0, min(self._limits.per_artifact, self._limits.per_run - taken))
 
     @contextmanager
-    def _as_file(self, staging: int, entry: StagedFile, *, room: int) -> Iterator[Source]:
+    def _as_file(self, staging: int | None, entry: StagedFile, *, room: int) -> Iterator[Source]:
         if not entry.is_folder:
             kind = content_type_of(entry.name, head=os.pread(entry.fd, SNIFFED_BYTES, 0))
             yield Source(entry.name, FILE, kind, entry.fd, entry.size, room)
             return
+        assert staging is not None  # what is ours is no folder
         archive.check_folder(entry.fd, artifact=entry.name, max_bytes=self._limits.per_artifact)
         fd = make_unnamed(staging)
         try:

@@ -29,10 +29,10 @@ class ArtifactKeeper:
         return has_entries(self.uploads.workspace_root, run_uid)
 
     def begin(self, decision: UploadArtifacts, *, own: Sequence[OwnFile]) -> KeptArtifacts:
-        """`own`: files of ours that are kept beside what user code has left."""
+        """`own`: the log, where it is to be kept."""
         run = decision.run
         owner = Owner(run.metadata.namespace, run.uid, run.metadata.name, run.spec.runtime, decision.attempt)
-        upload = self.uploads.begin(owner, may_have_leftovers=decision.may_have_leftovers, own=own)
+        upload = self.uploads.begin(owner, may_have_leftovers=decision.may_have_leftovers, own=own, has_staging=not decision.is_log_only)
         return KeptArtifacts(upload, attempt=decision.attempt)
 
 

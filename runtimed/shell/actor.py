@@ -253,13 +253,6 @@ class RunActor:
     def _keeps_log(self, run: Run | None) -> bool:
         return self._services.artifacts is not None and run is not None and keeps_log(run)
 
-    def _has_kept_log(self, attempt: int) -> bool:
-        if not self._keeps_log(self._last_run):
-            return False
-        self._log(attempt)  # of a process before this one, if nothing of it came here
-        kept = self._kept_logs.get(attempt)
-        return kept is not None and kept.has_any
-
     def _end_output(self, decision: decisions.EndOutput) -> None:
         log = self._log(decision.attempt)
         if log is not None:
@@ -267,21 +260,31 @@ class RunActor:
             del self._logs[decision.attempt]
 
     def _read_outputs(self, decision: decisions.ReadOutputs) -> None:
-        workspace = self.machine.state.workspace
+        workspace, log_store = self.machine.state.workspace, self._log_store_for(decision.attempt)
         try:
             outputs = read_outputs(workspace.outputs_file) if workspace else {}
         except OutputsError as error:
-            self.handle(events.OutputsRefused(decision.attempt, error.condition_reason, str(error)))
+            self.handle(events.OutputsRefused(decision.attempt, error.condition_reason, str(error), log_store=log_store))
         else:
-            self.handle(events.OutputsRead(decision.attempt, outputs, artifact_store=self._store_for(decision.attempt)))
+            # STRICTLY in this order: asking what is staged removes a folder that is empty, and the log is kept beside it.
+            store = log_store or self._store_for_staged()
+            self.handle(events.OutputsRead(decision.attempt, outputs, artifact_store=store, log_store=log_store))
 
-    def _store_for(self, attempt: int) -> Mapping[str, Any] | None:
+    def _store_for_staged(self) -> Mapping[str, Any] | None:
         """Where its artifacts go, if it has any."""
         keeper, workspace = self._services.artifacts, self.machine.state.workspace
-        if keeper is None or workspace is None or not workspace.artifacts_dir:
+        if keeper is None or workspace is None or not workspace.artifacts_dir or not keeper.has_any(self.uid):
             return None
-        # STRICTLY in this order: asking whether there is anything staged removes what is empty, and the log is kept from there too.
-        return keeper.snapshot if self._has_kept_log(attempt) or keeper.has_any(self.uid) else None
+        return keeper.snapshot
+
+    def _log_store_for(self, attempt: int) -> Mapping[str, Any] | None:
+        """Where its log goes, if it is to be kept and there is any."""
+        keeper = self._services.artifacts
+        if keeper is None or not self._keeps_log(self._last_run):
+            return None
+        self._log(attempt)  # of a process before this one, if nothing of it came here
+        kept = self._kept_logs.get(attempt)
+        return keeper.snapshot if kept is not None and kept.has_any else None
 
     # -- artifacts ----------------------------------------------------------------------------------------------------
 
