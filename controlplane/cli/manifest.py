@@ -40,6 +40,7 @@ class RunRequest:
     retry_backoff: str | None = None
     ttl: str | None = None
     name: str | None = None
+    keep_log: bool = False
 
 
 def random_name(*, source: random.Random | None = None) -> str:
@@ -55,6 +56,8 @@ def build_manifest(request: RunRequest, *, name: str) -> dict[str, Any]:
     metadata: dict[str, Any] = {"name": name}
     if labels := _labels(request.labels):
         metadata["labels"] = labels
+    if request.keep_log:
+        metadata["annotations"] = {names.KEEP_LOG_ANNOTATION: "true"}
     spec: dict[str, Any] = {"runtime": request.runtime, **_source(request), "mode": _mode(request), **_env(request), **_limits(request)}
     return {"apiVersion": names.API_VERSION, "kind": "Run", "metadata": metadata, "spec": spec}
 

@@ -57,6 +57,7 @@ class Attention:
 @click.option("--name", metavar="NAME", help="Name of the Run; by default run-<8 random letters and digits>.")
 @click.option("--ttl", metavar="DURATION", help="Delete the Run this long after its end.")
 @click.option("-l", "--label", "labels", metavar="KEY=VALUE", multiple=True, help="Label of the Run; repeatable.")
+@click.option("--keep-log", is_flag=True, help="Keep what it writes with its artifacts, where its Runtime has a store for them.")
 @click.option("--wait", "is_waiting", is_flag=True, help="Stream its output, wait for its end, exit with its own exit code.")
 @click.option("-q", "--quiet", is_flag=True, help="With --wait: no progress on stderr.")
 @click.option("--cancel-on-interrupt", is_flag=True, help="With --wait: Ctrl-C cancels the Run.")

@@ -21,6 +21,8 @@ RUNTIME_POD_TOPOLOGY = f"{GROUP}/runtime-pod"
 ARTIFACT_CLEANUP_FINALIZER = f"{GROUP}/artifact-cleanup"
 ARTIFACTS_LABEL = f"{GROUP}/artifacts"
 """On Runs that have that finalizer, as `true`: by it they are watched, so that those without artifacts cost nobody anything."""
+KEEP_LOG_ANNOTATION = f"{GROUP}/keep-log"
+"""On Runs, as `true`: what they write to stdout and stderr is kept with their artifacts."""
 FUNCTION_CLEANUP_FINALIZER = f"{GROUP}/function-cleanup"
 
 ENV_SECRETS_ANNOTATION = f"{GROUP}/env-secrets"

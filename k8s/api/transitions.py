@@ -138,15 +138,18 @@ def failed(
     reason: str,
     message: str,
     outputs: Mapping[str, str] | None = None,
+    artifact_refs: Sequence[ArtifactRef] = (),
     exit_code: int | None = None,
     timings: Timings | None = None,
     now: datetime,
 ) -> StatusChange:
-    """-> Failed; Timeout or Cancelled where that is the reason. What it wrote as outputs until then is kept."""
+    """-> Failed; Timeout or Cancelled where that is the reason. What it wrote as outputs until then is kept; its log may be, too."""
     change = _end(run, phase=phase_for(reason), reason=reason, message=message, now=now)
     change |= {"attempt": max(1, run.attempt_number), **_measured(run, exit_code=exit_code, timings=timings)}
     if outputs:
         change["outputs"] = dict(outputs)
+    if artifact_refs:
+        change["artifactRefs"] = [artifact_ref_to_json(ref) for ref in artifact_refs]
     return change
 
 

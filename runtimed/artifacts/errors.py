@@ -17,6 +17,11 @@ class StoreUnavailable(PlatformError):
     reason = "ArtifactStore"
     retryable = True
 
+    def __init__(self, message: str, *, code: str = "") -> None:
+        """`code` is the store's own word for it, where it has one."""
+        super().__init__(message)
+        self.code = code
+
 
 class ArtifactMissing(KrtError):
     """The store holds no such artifact (any more)."""

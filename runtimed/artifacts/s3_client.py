@@ -20,6 +20,16 @@ READ_SECONDS: Final = 30.0
 ATTEMPTS: Final = 3
 """Of one request, with the SDK's short pauses. Everything longer is the upload's to repeat."""
 _MISSING: Final = frozenset({"NoSuchKey", "404", "NotFound"})
+_RENEW: Final = "renew them in the Secret of spec.artifactStore.s3.credentialsSecretName and restart the Runtime's Pods"
+_REMEDIES: Final = {
+    "ExpiredToken": f"its credentials have expired; {_RENEW}",
+    "InvalidAccessKeyId": f"it does not know its credentials; {_RENEW}",
+    "SignatureDoesNotMatch": f"its credentials are wrong; {_RENEW}",
+    "AccessDenied": "its credentials do not allow this; grant them reading, writing, listing and deleting in the bucket",
+    "NoSuchBucket": "make the bucket of spec.artifactStore.s3.bucket",
+    "NoCredentialsError": "there are no credentials; name a Secret with them in spec.artifactStore.s3.credentialsSecretName",
+}
+"""What somebody can do about it, for whoever reads the Run's message."""
 DEFAULT_REGION: Final = "us-east-1"
 """A signature needs one; stores of one's own do not care which."""
 
@@ -66,10 +76,15 @@ def explained(operation: str) -> Iterator[None]:
         code = str(error.response.get("Error", {}).get("Code", "Unknown"))[:64]
         if code in _MISSING:
             raise ArtifactMissing("the store does not hold it any more") from error
-        raise StoreUnavailable(f"artifact store: {operation}: {code}") from error
+        raise _unavailable(operation, code) from error
     except (BotoCoreError, Boto3Error, OSError) as error:
         # Their texts name addresses and may name more: the kind says what there is to do.
-        raise StoreUnavailable(f"artifact store: {operation}: {type(error).__name__}") from error
+        raise _unavailable(operation, type(error).__name__) from error
+
+
+def _unavailable(operation: str, code: str) -> StoreUnavailable:
+    remedy = _REMEDIES.get(code)
+    return StoreUnavailable(f"artifact store: {operation}: {code}{f': {remedy}' if remedy else ''}", code=code)
 
 
 def is_md5_etag(answer: Mapping[str, Any]) -> bool:

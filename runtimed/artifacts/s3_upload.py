@@ -52,7 +52,7 @@ class Bucket:
             with explained("AbortMultipartUpload"):
                 self.client.abort_multipart_upload(Bucket=self.name, Key=key, UploadId=upload_id)
         except StoreUnavailable as error:
-            if not str(error).endswith("NoSuchUpload"):  # gone is what we want
+            if error.code != "NoSuchUpload":  # gone is what we want
                 raise
         except ArtifactMissing:
             return

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Generator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -13,6 +16,8 @@ from runtimed.artifacts.errors import ArtifactRefused
 FILE: Final = "file"
 DIRECTORY: Final = "directory"
 CHUNK_BYTES: Final = 1 << 20
+CHUNKS_IN_FLIGHT: Final = 3
+"""One that is read or stored, one that is hashed, one between them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,16 @@ class Source:
     size: int
     """As it was when it was opened: other processes may change it."""
     max_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class OwnFile:
+    """A file of ours that is kept as artifact `name` beside what user code has left."""
+
+    name: str
+    path: str
+    failure: str = ""
+    """Why it is not complete; then it is not kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +64,41 @@ class Intake:
         if self.source.size > self.source.max_bytes:
             raise self._too_large(self.source.size)
 
-    def chunks(self) -> Iterator[memoryview]:
-        """Each is valid until the next is asked for. Raises ArtifactRefused past the limit."""
-        buffer = memoryview(bytearray(min(CHUNK_BYTES, max(1, self.source.size + 1))))
+    def chunks(self) -> Generator[memoryview]:
+        """Each is valid until the next is asked for. Raises ArtifactRefused past the limit.
+
+        They are hashed in a thread of their own, while they are stored and the next is read: hashing takes as long as copying does, and
+        OpenSSL holds no lock of Python's meanwhile. Close it where it is left before its end.
+        """
+        if self.source.size < CHUNK_BYTES:  # a thread would cost more than it saves
+            return self._hashed_in_turn()
+        return self._hashed_beside()
+
+    def _hashed_in_turn(self) -> Generator[memoryview]:
+        buffer = memoryview(bytearray(self.source.size + 1))
         while taken := self.read_into(buffer):
             yield buffer[:taken]
 
+    def _hashed_beside(self) -> Generator[memoryview]:
+        buffers = [memoryview(bytearray(CHUNK_BYTES)) for _ in range(CHUNKS_IN_FLIGHT)]
+        hashing: deque[Future[None]] = deque()
+        with ThreadPoolExecutor(1, thread_name_prefix="artifact digest") as hasher:  # its end waits for what is left to hash
+            for buffer in itertools.cycle(buffers):
+                if len(hashing) == len(buffers):
+                    hashing.popleft().result()  # STRICTLY BEFORE its buffer is filled anew
+                taken = self._fill(buffer)
+                if not taken:
+                    return
+                hashing.append(hasher.submit(self._hash.update, buffer[:taken]))
+                yield buffer[:taken]
+
     def read_into(self, buffer: memoryview) -> int:
         """Fills it as far as the file goes; 0 at its end."""
+        filled = self._fill(buffer)
+        self._hash.update(buffer[:filled])
+        return filled
+
+    def _fill(self, buffer: memoryview) -> int:
         filled = 0
         while filled < len(buffer):
             read = os.preadv(self.source.fd, [buffer[filled:]], self.size + filled)
@@ -66,7 +108,6 @@ class Intake:
         self.size += filled
         if self.size > self.source.max_bytes:
             raise self._too_large(self.size)
-        self._hash.update(buffer[:filled])
         return filled
 
     @property

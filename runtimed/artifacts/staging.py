@@ -14,9 +14,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from runtimed.artifacts.beneath import FOLDER, list_names, open_folder, open_regular
+from runtimed.artifacts.beneath import FOLDER, READ, list_names, open_folder, open_regular
 from runtimed.artifacts.errors import ArtifactRefused
 from runtimed.artifacts.layout import MAX_ARTIFACTS, check_name, is_plain
+from runtimed.artifacts.source import OwnFile
 
 FOLDER_NAME: Final = "artifacts"
 TEMPORARY_PREFIX: Final = ".kruntime-artifact-"
@@ -84,6 +85,18 @@ def open_entry(fd: int, name: str) -> Iterator[StagedFile]:
         status = os.fstat(opened)
         _check_owner(status, folder=os.fstat(fd), name=name)
         yield StagedFile(name, opened, is_folder, status.st_size)
+    finally:
+        os.close(opened)
+
+
+@contextmanager
+def open_own(file: OwnFile) -> Iterator[StagedFile]:
+    """What nobody but us can write to. Raises ArtifactRefused where it is not complete, OSError."""
+    if file.failure:
+        raise ArtifactRefused(f"artifact {file.name!r}: the log could not be kept: {file.failure}")
+    opened = os.open(file.path, READ)
+    try:
+        yield StagedFile(file.name, opened, False, os.fstat(opened).st_size)
     finally:
         os.close(opened)
 

@@ -22,6 +22,7 @@ from runtimed.artifacts.errors import StoreUnavailable, UploadStopped
 from runtimed.artifacts.guard import Guard
 from runtimed.artifacts.job import Job, Limits
 from runtimed.artifacts.layout import Owner
+from runtimed.artifacts.source import OwnFile
 from runtimed.artifacts.stores import ArtifactStore
 
 logger = logging.getLogger(__name__)
@@ -57,14 +58,15 @@ class Uploads:
     """Of its own: the threads of uploads may all be waiting for the same store, and nobody else's may be kept waiting by it."""
     turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(TURNS))
 
-    def begin(self, owner: Owner, *, may_have_leftovers: bool) -> UploadOfRun:
-        return UploadOfRun(self, owner, may_have_leftovers=may_have_leftovers)
+    def begin(self, owner: Owner, *, may_have_leftovers: bool, own: Sequence[OwnFile] = (), has_staging: bool = True) -> UploadOfRun:
+        """`own`: files of ours, beside what user code has staged; instead of it without `has_staging`."""
+        return UploadOfRun(self, owner, may_have_leftovers=may_have_leftovers, own=own, has_staging=has_staging)
 
 
 class UploadOfRun:
     """One attempt's. `run` once; `stop` at any time."""
 
-    def __init__(self, uploads: Uploads, owner: Owner, *, may_have_leftovers: bool) -> None:
+    def __init__(self, uploads: Uploads, owner: Owner, *, may_have_leftovers: bool, own: Sequence[OwnFile], has_staging: bool) -> None:
         self._uploads, self._owner = uploads, owner
         self._guard = Guard(uploads.clock)
         self._job = Job(
@@ -75,6 +77,8 @@ class UploadOfRun:
             self._guard,
             uploads.now,
             may_have_leftovers=may_have_leftovers,
+            own=own,
+            has_staging=has_staging,
         )
         self._stopped = asyncio.Event()
         self._removes_all = True

@@ -256,7 +256,7 @@ def _deliver(step: Step, outcome: Outcome) -> None:
         return
     is_over = state.is_over(outcome.attempt)
     if is_over:
-        if _knows_outputs(step, outcome):
+        if _knows_outputs(step, outcome) and keeping.is_log_kept(step, outcome):
             writing.tell(step, outcome)
     elif is_over is False:
         execution = state.executions[outcome.attempt]

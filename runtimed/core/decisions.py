@@ -98,12 +98,14 @@ class ReadOutputs:
 class UploadArtifacts:
     """Answered by ArtifactsUploaded or ArtifactsRefused, unless it is stopped before.
 
-    `may_have_leftovers`: the store may hold something of this Run from an earlier attempt or process.
+    `may_have_leftovers`: the store may hold something of this Run from an earlier attempt or process. `is_log_only`: of an attempt
+    that failed.
     """
 
     attempt: int
     run: Run
     may_have_leftovers: bool
+    is_log_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,6 +135,8 @@ class OutputsRead:
     outputs: Mapping[str, str]
     artifact_store: Mapping[str, Any] | None = None
     """Where its artifacts go, as `status.artifactStore` says it; None where there are none."""
+    log_store: Mapping[str, Any] | None = None
+    """The same for its log alone, where the Run asks for that: of an attempt that failed it is all that is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,7 @@ class OutputsRefused:
     attempt: int
     reason: str
     message: str
+    log_store: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

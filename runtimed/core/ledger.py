@@ -62,6 +62,7 @@ def _terminal(run: Run, outcome: Outcome, *, timings: Timings, now: datetime) ->
         reason=outcome.reason,
         message=outcome.message,
         outputs=outcome.outputs,
+        artifact_refs=outcome.artifact_refs,
         exit_code=exit_code,
         timings=None if is_bare else timings,
         now=now,

@@ -205,11 +205,13 @@ def _on_outputs_read(step: Step, event: events.OutputsRead) -> None:
     progress = step.state.progress
     if progress is not None and progress.number == event.attempt:
         progress.outputs = dict(event.outputs)
-        progress.artifact_store = event.artifact_store
+        progress.artifact_store, progress.log_store = event.artifact_store, event.log_store
 
 
 def _on_outputs_refused(step: Step, event: events.OutputsRefused) -> None:
     progress = step.state.progress
+    if progress is not None and progress.number == event.attempt:
+        progress.log_store = event.log_store
     if progress is None or progress.number != event.attempt or event.attempt not in step.state.outcomes:
         _fail(step, event.attempt, reason=event.reason, message=event.message)
         return

@@ -60,6 +60,8 @@ class Progress:
     outputs: dict[str, str] | None = None
     artifact_store: Mapping[str, Any] | None = None
     """Where its artifacts go; None where it has none."""
+    log_store: Mapping[str, Any] | None = None
+    """Where its log goes, however it ends; None where it is not kept."""
     artifact_refs: list[ArtifactRef] | None = None
     """Once all of them are in the store."""
     has_made_finalizer: bool = False

@@ -15,7 +15,7 @@ from k8s.api.transitions import CANCELLED_MESSAGE
 from runtimed.core.decisions import CountFencedWrite, EndOutput, Note, ReadRun, SendStatus, StartTimer, WriteRecord
 from runtimed.core.events import RunRead, RunReadFailed, WriteAnswered, WriteRefused, WriteUnanswered
 from runtimed.core.facts import Outcome, Timer, WriteKind
-from runtimed.core.state import InFlight
+from runtimed.core.state import InFlight, Progress
 from runtimed.core.step import Step
 from runtimed.core.verdicts import cut_message
 
@@ -25,6 +25,7 @@ MAX_PAUSE_SECONDS: Final = 2.0
 
 INVALID_TRIES: Final = 3
 """Of what precedes an upload, until it is believed that the API server will never have it."""
+_BEFORE_UPLOAD: Final = (WriteKind.STORE, WriteKind.FINALIZER)
 
 
 def send(step: Step, kind: WriteKind, *, outcome: Outcome | None = None) -> None:
@@ -61,7 +62,20 @@ def tell(step: Step, outcome: Outcome) -> None:
     step.stop(progress, Timer.TIMEOUT)
     if state.writing.is_idle:
         kind, final = _kind_of(step, run, outcome)
-        send(step, kind, outcome=_with_outputs(step, _with_exit(step, final)))
+        send(step, kind, outcome=_with_what_it_left(step, _with_exit(step, final)))
+
+
+def is_last(step: Step, outcome: Outcome) -> bool:
+    """Whether no attempt follows."""
+    run = step.state.view
+    assert run is not None
+    return _kind_of(step, run, outcome)[0] is WriteKind.TERMINAL
+
+
+def leave_out_log(step: Step, progress: Progress, why: str) -> None:
+    """Of an attempt that failed: how it ended is known, and that its log is not kept is no end of its own."""
+    progress.artifact_refs = []
+    step.decide(Note("the log of a failed attempt is not kept", progress.number, cut_message(why)))
 
 
 def _kind_of(step: Step, run: Run, outcome: Outcome) -> tuple[WriteKind, Outcome]:
@@ -88,12 +102,12 @@ def _with_exit(step: Step, outcome: Outcome) -> Outcome:
     )
 
 
-def _with_outputs(step: Step, outcome: Outcome) -> Outcome:
-    """What a failed attempt wrote is no part of its record: it is read again after a restart."""
+def _with_what_it_left(step: Step, outcome: Outcome) -> Outcome:
+    """Outputs and log of a failed attempt are no part of its record: they are read and kept again after a restart."""
     progress = step.state.progress
-    if outcome.is_success or outcome.schema_refusals or progress is None or not progress.outputs:
+    if outcome.is_success or outcome.schema_refusals or progress is None:
         return outcome
-    return replace(outcome, outputs=progress.outputs)
+    return replace(outcome, outputs=progress.outputs or {}, artifact_refs=progress.artifact_refs or [])
 
 
 def on_answered(step: Step, event: WriteAnswered) -> None:
@@ -177,7 +191,7 @@ def _on_schema_refusal(step: Step, refused: InFlight) -> None:
         progress.is_running_given_up = True
         step.decide(Note("the API server finds the Running write invalid; it is left out", refused.attempt))
         return
-    if old is None:
+    if old is None or refused.kind in _BEFORE_UPLOAD:
         _give_up_keeping(step, refused)
         return
     field = state.writing.refused_field or "status"
@@ -199,8 +213,11 @@ def _on_schema_refusal(step: Step, refused: InFlight) -> None:
 def _give_up_keeping(step: Step, refused: InFlight) -> None:
     """What must be written before artifacts may be stored is refused. A finalizer that came or went meanwhile looks the same, once."""
     progress, writing = step.state.progress, step.state.writing
-    is_for_artifacts = refused.kind in (WriteKind.STORE, WriteKind.FINALIZER)
-    if progress is None or not is_for_artifacts or writing.failures < INVALID_TRIES or step.state.is_cancel_requested:
+    if progress is None or refused.kind not in _BEFORE_UPLOAD or writing.failures < INVALID_TRIES or step.state.is_cancel_requested:
         return
     text = f"artifacts: the API server refused {writing.refused_field or 'the finalizer'}: {writing.refused_detail or 'it is invalid'}"
-    progress.failure = (Reason.RUNTIME_ERROR, cut_message(text))
+    if progress.number in step.state.outcomes:
+        leave_out_log(step, progress, text)
+    else:
+        progress.failure = (Reason.RUNTIME_ERROR, cut_message(text))
+        progress.log_store = None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from k8s.api.phases import Reason
 from runtimed.artifacts.errors import ArtifactRefused, UploadStopped
 from runtimed.artifacts.layout import Owner
+from runtimed.artifacts.source import OwnFile
 from runtimed.artifacts.staging import has_entries
 from runtimed.artifacts.uploading import UploadGivenUp, UploadOfRun, Uploads
 from runtimed.core import events
@@ -27,10 +28,12 @@ class ArtifactKeeper:
         """Three system calls; of an attempt that is over."""
         return has_entries(self.uploads.workspace_root, run_uid)
 
-    def begin(self, decision: UploadArtifacts) -> KeptArtifacts:
+    def begin(self, decision: UploadArtifacts, *, own: Sequence[OwnFile]) -> KeptArtifacts:
+        """`own`: the log, where it is to be kept."""
         run = decision.run
         owner = Owner(run.metadata.namespace, run.uid, run.metadata.name, run.spec.runtime, decision.attempt)
-        return KeptArtifacts(self.uploads.begin(owner, may_have_leftovers=decision.may_have_leftovers), attempt=decision.attempt)
+        upload = self.uploads.begin(owner, may_have_leftovers=decision.may_have_leftovers, own=own, has_staging=not decision.is_log_only)
+        return KeptArtifacts(upload, attempt=decision.attempt)
 
 
 class KeptArtifacts:

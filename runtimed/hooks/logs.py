@@ -112,12 +112,15 @@ class LastOutput:
             del self._data[:-LAST_BYTES]
             self._is_cut = True
 
-    def lines(self) -> list[str]:
+    def text(self) -> bytes:
         """Whole lines, unless all of it is one."""
         data = bytes(self._data[-LAST_BYTES:])
         _, separator, rest = data.partition(b"\n")
         is_cut = self._is_cut or len(self._data) > LAST_BYTES
-        return _present((rest if is_cut and separator else data).split(b"\n"))
+        return rest if is_cut and separator else data
+
+    def lines(self) -> list[str]:
+        return _present(self.text().split(b"\n"))
 
 
 class AttemptLog:

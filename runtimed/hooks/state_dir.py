@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 _NODE_BOOT = "node-boot-id"
 _encode = msgspec.json.Encoder().encode
+_LOG_SUFFIX = ".log"
 _SUFFIXES = {"marker": Marker, "record": Outcome, "workspace": Workspace}
 
 
@@ -84,6 +85,7 @@ class StateDir:
 
     def load(self) -> dict[str, Remains]:
         """What is there, by Run UID. Of another boot nothing is believed."""
+        self._drop_lost_logs()
         remains: dict[str, Remains] = defaultdict(Remains)
         for path in sorted(self.files.iterdir()):
             uid, _, rest = path.name.rpartition("@")
@@ -145,6 +147,20 @@ class StateDir:
         """And with it how far its output is printed."""
         _unlink(self._path(run_uid, attempt, "marker"))
         _unlink(self._path(run_uid, attempt, "printed"))
+
+    def log_path(self, run_uid: str, attempt: int, stream: str) -> str:
+        """Where the output of an attempt is kept for its artifacts: on disk, for it may be long. Raises OSError."""
+        return f"{self.path}/{os.path.basename(self._path(run_uid, attempt, stream))}{_LOG_SUFFIX}"
+
+    def drop_log(self, run_uid: str, attempt: int, stream: str) -> None:
+        _unlink(self.log_path(run_uid, attempt, stream))
+
+    def _drop_lost_logs(self) -> None:
+        """Of attempts whose marker is gone: a crash came between."""
+        for path in self.path.glob(f"*{_LOG_SUFFIX}"):
+            attempt = path.name.removesuffix(_LOG_SUFFIX).rpartition(".")[0]
+            if not (self.files / f"{attempt}.marker").exists():
+                path.unlink(missing_ok=True)
 
     def note_printed(self, run_uid: str, attempt: int, *, stdout: int, stderr: int) -> None:
         """How many bytes of both streams are in our log. Best effort: without it a successor prints them again."""

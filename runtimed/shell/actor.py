@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,8 @@ from runtimed.core.machine import RunMachine
 from runtimed.hooks import run_events
 from runtimed.hooks.artifacts import ArtifactKeeper, KeptArtifacts
 from runtimed.hooks.env import NOTHING_RESOLVED, Resolved, build_env
-from runtimed.hooks.logs import AttemptLog
+from runtimed.hooks.kept_log import KeptLog, keeps_log
+from runtimed.hooks.logs import STREAMS, AttemptLog
 from runtimed.hooks.metrics import Metrics
 from runtimed.hooks.outputs import OutputsError, read_outputs
 from runtimed.hooks.state_dir import StateDir
@@ -78,6 +79,8 @@ class RunActor:
         self._is_stopped = False
         self._timers: dict[Timer, asyncio.TimerHandle] = {}
         self._logs: dict[int, AttemptLog] = {}
+        self._kept_logs: dict[int, KeptLog] = {}
+        """For attempts of a Run that asks for its log among its artifacts."""
         self._begun_here: set[int] = set()
         """Attempts whose marker this process made: nothing of their output was printed before."""
         self._last_run: Run | None = None
@@ -115,6 +118,9 @@ class RunActor:
         if not log.offset("stdout") and not log.offset("stderr"):
             self.handle(events.OutputSeen(output.key.attempt))
         log.feed(stream, output.data, offset=output.offset, is_truncated=output.truncated)  # type: ignore[arg-type]
+        kept = self._kept_logs.get(output.key.attempt) if self._kept_logs else None
+        if kept is not None:
+            kept.feed(stream, output.data, offset=output.offset, is_truncated=output.truncated)  # type: ignore[arg-type]
 
     def stop(self) -> None:
         """The process ends, or nothing is left to do. What is on disk is enough for a successor."""
@@ -182,6 +188,10 @@ class RunActor:
 
     def _drop_marker(self, decision: decisions.DropMarker) -> None:
         self._services.state_dir.drop_marker(self.uid, decision.attempt)
+        self._kept_logs.pop(decision.attempt, None)
+        if self._keeps_log(self._last_run):
+            for stream in STREAMS:
+                self._services.state_dir.drop_log(self.uid, decision.attempt, stream)
 
     def _write_record(self, decision: decisions.WriteRecord) -> None:
         try:
@@ -223,6 +233,11 @@ class RunActor:
         run = self.machine.state.view or self._last_run
         if log is None and run is not None:
             state_dir = self._services.state_dir
+            printed = (0, 0) if attempt in self._begun_here else state_dir.read_printed(self.uid, attempt)
+            if self._keeps_log(run):
+                self._kept_logs[attempt] = KeptLog(
+                    lambda stream: state_dir.log_path(self.uid, attempt, stream), taken=printed, max_bytes=self._services.max_log_bytes
+                )
             log = self._logs[attempt] = AttemptLog(
                 run,
                 attempt=attempt,
@@ -230,10 +245,13 @@ class RunActor:
                 write=self._services.lines.write,
                 write_output=self._services.lines.write_output,
                 max_bytes=self._services.max_log_bytes,
-                printed=(0, 0) if attempt in self._begun_here else state_dir.read_printed(self.uid, attempt),
+                printed=printed,
                 note_printed=lambda stdout, stderr: state_dir.note_printed(self.uid, attempt, stdout=stdout, stderr=stderr),
             )
         return log
+
+    def _keeps_log(self, run: Run | None) -> bool:
+        return self._services.artifacts is not None and run is not None and keeps_log(run)
 
     def _end_output(self, decision: decisions.EndOutput) -> None:
         log = self._log(decision.attempt)
@@ -242,22 +260,38 @@ class RunActor:
             del self._logs[decision.attempt]
 
     def _read_outputs(self, decision: decisions.ReadOutputs) -> None:
-        workspace = self.machine.state.workspace
+        workspace, log_store = self.machine.state.workspace, self._log_store_for(decision.attempt)
         try:
             outputs = read_outputs(workspace.outputs_file) if workspace else {}
         except OutputsError as error:
-            self.handle(events.OutputsRefused(decision.attempt, error.condition_reason, str(error)))
+            self.handle(events.OutputsRefused(decision.attempt, error.condition_reason, str(error), log_store=log_store))
         else:
-            keeper = self._services.artifacts
-            is_staged = keeper is not None and workspace is not None and workspace.artifacts_dir and keeper.has_any(self.uid)
-            store = keeper.snapshot if keeper is not None and is_staged else None
-            self.handle(events.OutputsRead(decision.attempt, outputs, artifact_store=store))
+            # STRICTLY in this order: asking what is staged removes a folder that is empty, and the log is kept beside it.
+            store = log_store or self._store_for_staged()
+            self.handle(events.OutputsRead(decision.attempt, outputs, artifact_store=store, log_store=log_store))
+
+    def _store_for_staged(self) -> Mapping[str, Any] | None:
+        """Where its artifacts go, if it has any."""
+        keeper, workspace = self._services.artifacts, self.machine.state.workspace
+        if keeper is None or workspace is None or not workspace.artifacts_dir or not keeper.has_any(self.uid):
+            return None
+        return keeper.snapshot
+
+    def _log_store_for(self, attempt: int) -> Mapping[str, Any] | None:
+        """Where its log goes, if it is to be kept and there is any."""
+        keeper = self._services.artifacts
+        if keeper is None or not self._keeps_log(self._last_run):
+            return None
+        self._log(attempt)  # of a process before this one, if nothing of it came here
+        kept = self._kept_logs.get(attempt)
+        return keeper.snapshot if kept is not None and kept.has_any else None
 
     # -- artifacts ----------------------------------------------------------------------------------------------------
 
     def _upload_artifacts(self, decision: decisions.UploadArtifacts) -> None:
         assert self._services.artifacts is not None  # the store that the core was told of is its
-        self._upload = self._services.artifacts.begin(decision)
+        kept = self._kept_logs.get(decision.attempt)
+        self._upload = self._services.artifacts.begin(decision, own=kept.finish() if kept else ())
         self._start(self._upload.run(self.handle), "upload of artifacts")
 
     def _stop_upload(self, decision: decisions.StopUpload) -> None:

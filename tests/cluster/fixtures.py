@@ -9,6 +9,7 @@ import pytest
 
 from tests.cluster.binaries import BinariesMissing, binaries_are_required, binaries_folder
 from tests.cluster.embedded import EmbeddedApiServer
+from tests.cluster.object_store import ObjectStore
 from tests.cluster.real import RealApiServer
 from tests.cluster.server import ApiServer
 
@@ -41,3 +42,17 @@ def server(request: pytest.FixtureRequest) -> ApiServer:
     """Both, one after the other."""
     chosen: ApiServer = request.getfixturevalue(f"{request.param}_server")
     return chosen
+
+
+@pytest.fixture(scope="module")
+def object_store() -> Iterator[ObjectStore]:
+    """A real S3 server. Its credentials are in the environment, where a Secret would put them."""
+    with ObjectStore() as store, pytest.MonkeyPatch.context() as patch:
+        for name, value in store.environment.items():
+            patch.setenv(name, value)
+        yield store
+
+
+@pytest.fixture
+def bucket(object_store: ObjectStore) -> str:
+    return object_store.make_bucket()

@@ -166,10 +166,10 @@ class World:
             raise AssertionError(f"{resource.plural}/{name} never became so; last seen: {last}") from None
         raise AssertionError("a watch ended")
 
-    async def is_gone(self, resource: Resource[Any], name: str) -> None:
+    async def is_gone(self, resource: Resource[Any], name: str, *, seconds: float = DEADLINE_SECONDS) -> None:
         """Returns when there is no such object."""
         watch = list_and_watch(self.client, resource, namespace=self.namespace, field_selector=f"metadata.name={name}")
-        async with asyncio.timeout(DEADLINE_SECONDS), aclosing(watch) as notices:
+        async with asyncio.timeout(seconds), aclosing(watch) as notices:
             async for notice in notices:
                 if isinstance(notice, Deleted) or (isinstance(notice, Listed) and not notice.items):
                     return

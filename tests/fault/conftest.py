@@ -6,7 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.cluster.fixtures import bucket, embedded_server, object_store
+from tests.controlplane.servers import world
 from tests.fault.platform import Platform
+from tests.runtimed.artifacts.fixtures import filesystem, pool, staging, store_root, workspace
+
+__all__ = ["bucket", "embedded_server", "filesystem", "object_store", "pool", "staging", "store_root", "workspace", "world"]
 
 
 class _Shared:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import io
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from queue import Queue
 
 import aiohttp
 from aiohttp import web
@@ -16,11 +19,13 @@ from yarl import URL
 SLOWLY = "slow"
 UNAVAILABLE = "503"
 CUT_REQUEST = "cut in the middle"
+CUT_ANSWER = "answer cut in the middle"
 LOST_ANSWER = "answer lost"
 WRONG_ETAG = "wrong ETag"
 EXPIRED = "credentials expired"
 HANGING = "hangs"
 _SLOW_SECONDS = 0.15
+WAIT_SECONDS = 20.0
 _EXPIRED_BODY = "<?xml version='1.0'?><Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>"
 _BUSY_BODY = "<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>"
 
@@ -49,7 +54,19 @@ class S3Faults:
     rules: list[Rule] = field(default_factory=list)
     seen: list[str] = field(default_factory=list)
     """Method and kind of every request, in order."""
+    spoilt: int = 0
     port: int = 0
+    _told: threading.Condition = field(default_factory=threading.Condition)
+
+    def wait_until_spoilt(self, total: int) -> None:
+        """Blocks, so not in the proxy's own loop."""
+        with self._told:
+            assert self._told.wait_for(lambda: self.spoilt >= total, WAIT_SECONDS), f"{self.spoilt} of {total}; seen: {self.seen}"
+
+    def _note_spoilt(self) -> None:
+        with self._told:
+            self.spoilt += 1
+            self._told.notify_all()
 
     @property
     def endpoint(self) -> str:
@@ -58,6 +75,8 @@ class S3Faults:
     async def handle(self, request: web.Request, session: aiohttp.ClientSession) -> web.StreamResponse:
         self.seen.append(f"{request.method} {kind_of(request)}")
         fault = next((rule.fault for rule in self.rules if rule.applies(request)), "")
+        if fault:
+            self._note_spoilt()
         if fault == HANGING:
             await asyncio.Event().wait()
         if fault == UNAVAILABLE:
@@ -74,7 +93,17 @@ class S3Faults:
         answer = await self._pass_on(request, session)
         if fault == WRONG_ETAG and "ETag" in answer.headers:
             answer.headers["ETag"] = f'"{os.urandom(16).hex()}"'
+        if fault == CUT_ANSWER:
+            return await self._send_half(request, answer)
         return self._cut(request) if fault == LOST_ANSWER else answer
+
+    async def _send_half(self, request: web.Request, answer: web.Response) -> web.Response:
+        assert isinstance(answer.body, bytes)
+        half = web.StreamResponse(status=answer.status, headers=answer.headers)
+        half.content_length = len(answer.body)
+        await half.prepare(request)
+        await half.write(answer.body[: len(answer.body) // 2])
+        return self._cut(request)
 
     def _cut(self, request: web.Request) -> web.Response:
         assert request.transport is not None
@@ -99,6 +128,27 @@ def kind_of(request: web.Request) -> str:
 
 def is_kind(kind: str, method: str = "") -> Callable[[web.Request], bool]:
     return lambda request: kind_of(request) == kind and method in {"", request.method}
+
+
+@contextmanager
+def faulty_beside(target: str) -> Iterator[S3Faults]:
+    """The same in a loop of its own, for a test that has none."""
+    started: Queue[tuple[S3Faults, Callable[[], object]]] = Queue()
+
+    async def serve() -> None:
+        ending, loop = asyncio.Event(), asyncio.get_running_loop()
+        async with faulty(target) as faults:
+            started.put((faults, lambda: loop.call_soon_threadsafe(ending.set)))
+            await ending.wait()
+
+    with ThreadPoolExecutor(1) as pool:
+        serving = pool.submit(asyncio.run, serve())
+        faults, end = started.get(timeout=WAIT_SECONDS)
+        try:
+            yield faults
+        finally:
+            end()
+            serving.result()
 
 
 @asynccontextmanager

@@ -8,10 +8,9 @@ import os
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -19,46 +18,22 @@ import pytest
 from k8s.api.run import ArtifactRef
 from runtimed.artifacts.errors import ArtifactMissing, ArtifactRefused, StoreUnavailable
 from runtimed.artifacts.filesystem import FilesystemStore
-from runtimed.artifacts.guard import Guard
-from runtimed.artifacts.job import Job, Limits
-from runtimed.artifacts.layout import Owner
 from runtimed.artifacts.s3 import S3ArtifactStore
 from runtimed.artifacts.uploading import UploadGivenUp, Uploads
 from tests.cluster.object_store import ObjectStore
 from tests.fault import s3_faults
 from tests.fault.s3_faults import Rule, S3Faults, faulty, is_kind
+from tests.runtimed.artifacts.fixtures import OWNER, UID
+from tests.runtimed.artifacts.jobs import job_of, uploads
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow, pytest.mark.timeout(300)]
 SEED = 36
 SWAPS = 10_000
-UID = "11111111-2222-4333-8444-555555555555"
-OWNER = Owner("team-a", UID, "run", "bash", 0)
 SECRET = b"root:x:0:0:canary"
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Path:
-    (tmp_path / "workspace" / UID / "artifacts").mkdir(parents=True)
-    return tmp_path / "workspace"
-
-
-@pytest.fixture
-def staging(workspace: Path) -> Path:
-    return workspace / UID / "artifacts"
-
-
-@pytest.fixture
-def filesystem(tmp_path: Path) -> FilesystemStore:
-    (tmp_path / "store").mkdir()
-    return FilesystemStore(str(tmp_path / "store"), volume_claim="claim")
-
-
 def keep(store: FilesystemStore, workspace: Path) -> list[ArtifactRef]:
-    job = Job(store, OWNER, str(workspace), Limits(), Guard(time.monotonic), _now, may_have_leftovers=True)
+    job = job_of(store, workspace, is_fresh=False)
     try:
         return job.run()
     except BaseException:
@@ -176,20 +151,6 @@ def _unpacked(data: bytes) -> bytes:
 # -- row 51 -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[ObjectStore]:
-    with ObjectStore() as store, pytest.MonkeyPatch.context() as patch:
-        for name, value in store.environment.items():
-            patch.setenv(name, value)
-        yield store
-
-
-@pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(8) as pool:
-        yield pool
-
-
 PART = 5 << 20
 FAULTS: dict[str, list[Rule]] = {
     "slow": [Rule(s3_faults.SLOWLY)],
@@ -210,25 +171,33 @@ def make_artifacts(staging: Path) -> dict[str, bytes]:
     return data
 
 
-def uploads(faults: S3Faults, server: ObjectStore, bucket: str, workspace: Path, pool: ThreadPoolExecutor, *, patience: float) -> Uploads:
-    store = S3ArtifactStore(server.spec(bucket, endpoint=faults.endpoint, upload_part_size=PART))
-    return Uploads(store, str(workspace), Limits(), patience, pool, time.monotonic, _now)
+Through = Callable[..., Uploads]
+
+
+@pytest.fixture
+def through(object_store: ObjectStore, bucket: str, workspace: Path, pool: ThreadPoolExecutor) -> Through:
+    """Uploads to the bucket, or to another, with the faults between."""
+
+    def make(faults: S3Faults, *, patience_seconds: float = 20.0, bucket: str = bucket) -> Uploads:
+        store = S3ArtifactStore(object_store.spec(bucket, endpoint=faults.endpoint, upload_part_size=PART))
+        return uploads(store, workspace, pool, patience_seconds=patience_seconds)
+
+    return make
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_row_51_an_upload_survives_what_passes_and_leaves_nothing_incomplete(
-    server: ObjectStore, workspace: Path, staging: Path, pool: ThreadPoolExecutor, fault: str
+    object_store: ObjectStore, bucket: str, staging: Path, through: Through, fault: str
 ) -> None:
-    bucket = await asyncio.to_thread(server.make_bucket)
     data = make_artifacts(staging)
-    async with faulty(server.endpoint) as faults:
+    async with faulty(object_store.endpoint) as faults:
         faults.rules = [Rule(rule.fault, rule.matches, rule.count) for rule in FAULTS[fault]]
-        run = uploads(faults, server, bucket, workspace, pool, patience=20.0).begin(OWNER, may_have_leftovers=False)
+        run = through(faults).begin(OWNER, may_have_leftovers=False)
         refs = await run.run()
         if fault != "slow":
             assert all(rule.count == 0 for rule in faults.rules), f"never happened; seen: {faults.seen}"
         faults.rules = []
-    client = server.client()
+    client = object_store.client()
     for ref in refs:
         assert ref.location.s3 is not None
         stored = await asyncio.to_thread(client.get_object, Bucket=bucket, Key=ref.location.s3.key)
@@ -236,47 +205,43 @@ async def test_row_51_an_upload_survives_what_passes_and_leaves_nothing_incomple
         assert body == data[ref.name]
         assert ref.digest == f"sha256:{hashlib.sha256(body).hexdigest()}"
     await run.clean_up()
-    assert await asyncio.to_thread(server.unfinished, bucket) == []
+    assert await asyncio.to_thread(object_store.unfinished, bucket) == []
 
 
 @pytest.mark.parametrize("fault", [s3_faults.UNAVAILABLE, s3_faults.EXPIRED, s3_faults.WRONG_ETAG])
 async def test_row_51_what_does_not_pass_is_given_up_with_a_reason_and_all_of_it_removed(
-    server: ObjectStore, workspace: Path, staging: Path, pool: ThreadPoolExecutor, fault: str
+    object_store: ObjectStore, bucket: str, staging: Path, through: Through, fault: str
 ) -> None:
-    bucket = await asyncio.to_thread(server.make_bucket)
     make_artifacts(staging)
     (staging / "a").write_bytes(b"arrives")
-    async with faulty(server.endpoint) as faults:
+    async with faulty(object_store.endpoint) as faults:
         faults.rules = [Rule(fault, lambda request: request.method in {"PUT", "POST"} and not request.path.endswith("/a"))]
-        run = uploads(faults, server, bucket, workspace, pool, patience=3.0).begin(OWNER, may_have_leftovers=False)
+        run = through(faults, patience_seconds=3.0).begin(OWNER, may_have_leftovers=False)
         with pytest.raises(UploadGivenUp, match=r"^artifact store: given up after 3 s without progress: \w+: ") as caught:
             await run.run()
         faults.rules = []
         await run.clean_up()
     assert "canary" not in str(caught.value)
-    assert await asyncio.to_thread(server.keys, bucket) == []
-    assert await asyncio.to_thread(server.unfinished, bucket) == []
+    assert await asyncio.to_thread(object_store.keys, bucket) == []
+    assert await asyncio.to_thread(object_store.unfinished, bucket) == []
 
 
-async def test_row_51_a_bucket_that_is_gone_is_named_in_the_reason(
-    server: ObjectStore, workspace: Path, staging: Path, pool: ThreadPoolExecutor
-) -> None:
+async def test_row_51_a_bucket_that_is_gone_is_named_in_the_reason(object_store: ObjectStore, staging: Path, through: Through) -> None:
     make_artifacts(staging)
-    async with faulty(server.endpoint) as faults:
-        run = uploads(faults, server, "no-such-bucket", workspace, pool, patience=1.0).begin(OWNER, may_have_leftovers=False)
+    async with faulty(object_store.endpoint) as faults:
+        run = through(faults, patience_seconds=1.0, bucket="no-such-bucket").begin(OWNER, may_have_leftovers=False)
         with pytest.raises(UploadGivenUp, match="NoSuchBucket"):
             await run.run()
 
 
 async def test_row_51_a_store_that_hangs_costs_no_more_than_the_patience(
-    server: ObjectStore, workspace: Path, staging: Path, pool: ThreadPoolExecutor
+    object_store: ObjectStore, bucket: str, staging: Path, through: Through, pool: ThreadPoolExecutor
 ) -> None:
-    bucket = await asyncio.to_thread(server.make_bucket)
     make_artifacts(staging)
-    async with faulty(server.endpoint) as faults:
+    async with faulty(object_store.endpoint) as faults:
         hangs = Rule(s3_faults.HANGING, is_kind("part"), count=1)
         faults.rules = [hangs]
-        run = uploads(faults, server, bucket, workspace, pool, patience=2.0).begin(OWNER, may_have_leftovers=False)
+        run = through(faults, patience_seconds=2.0).begin(OWNER, may_have_leftovers=False)
         began = time.monotonic()
         with pytest.raises(UploadGivenUp, match="it does not answer"):
             await run.run()
@@ -285,14 +250,13 @@ async def test_row_51_a_store_that_hangs_costs_no_more_than_the_patience(
     # Its connections are broken by now: the thread that was left behind ends, and what it holds goes with it.
     await asyncio.to_thread(pool.shutdown)
     await run.clean_up()
-    assert await asyncio.to_thread(server.unfinished, bucket) == []
+    assert await asyncio.to_thread(object_store.unfinished, bucket) == []
 
 
 async def test_row_51_what_a_killed_process_left_is_removed_by_the_next_attempt_and_by_the_deletion(
-    server: ObjectStore, workspace: Path, staging: Path, pool: ThreadPoolExecutor
+    object_store: ObjectStore, bucket: str, staging: Path, through: Through
 ) -> None:
-    bucket = await asyncio.to_thread(server.make_bucket)
-    client = server.client()
+    client = object_store.client()
     prefix = f"namespaces/team-a/runs/{UID}/"
 
     def leave_something() -> None:
@@ -301,15 +265,15 @@ async def test_row_51_what_a_killed_process_left_is_removed_by_the_next_attempt_
 
     await asyncio.to_thread(leave_something)
     make_artifacts(staging)
-    async with faulty(server.endpoint) as faults:
-        shared = uploads(faults, server, bucket, workspace, pool, patience=20.0)
+    async with faulty(object_store.endpoint) as faults:
+        shared = through(faults)
         await shared.begin(OWNER, may_have_leftovers=True).run()
-        assert await asyncio.to_thread(server.keys, bucket) == [f"{prefix}big", f"{prefix}small"]
-        assert await asyncio.to_thread(server.unfinished, bucket) == []
+        assert await asyncio.to_thread(object_store.keys, bucket) == [f"{prefix}big", f"{prefix}small"]
+        assert await asyncio.to_thread(object_store.unfinished, bucket) == []
         await asyncio.to_thread(leave_something)
         faults.rules = [Rule(s3_faults.UNAVAILABLE, count=4)]
         for _ in range(3):
             with suppress(StoreUnavailable, ArtifactMissing):
                 await asyncio.to_thread(shared.store.delete_run, namespace="team-a", run_uid=UID)
-    assert await asyncio.to_thread(server.keys, bucket) == []
-    assert await asyncio.to_thread(server.unfinished, bucket) == []
+    assert await asyncio.to_thread(object_store.keys, bucket) == []
+    assert await asyncio.to_thread(object_store.unfinished, bucket) == []

@@ -8,10 +8,12 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from tests.cluster.embedded import EmbeddedApiServer
-from tests.cluster.fixtures import need_binaries
+from tests.cluster.fixtures import bucket, need_binaries, object_store
 from tests.cluster.real import RealApiServer
 from tests.cluster.server import ApiServer
 from tests.runtimed.rig import NAMESPACE, Cluster, Rig
+
+__all__ = ["bucket", "object_store"]
 
 
 @pytest.fixture(scope="module")

@@ -168,12 +168,12 @@ class Cluster:
         }
         self.rig.pod_uid = (await self.client.create(PODS, body, namespace=NAMESPACE)).uid
 
-    async def create(self, name: str, **spec: Any) -> Run:
+    async def create(self, name: str, *, annotations: dict[str, str] | None = None, **spec: Any) -> Run:
         """A Run whose spec is the default one with `spec` over it."""
         body = {
             "apiVersion": "kruntimes.io/v1alpha1",
             "kind": "Run",
-            "metadata": {"name": f"{name}-{uuid.uuid4().hex[:6]}", "namespace": NAMESPACE},
+            "metadata": {"name": f"{name}-{uuid.uuid4().hex[:6]}", "namespace": NAMESPACE, "annotations": annotations or {}},
             "spec": {"runtime": self.rig.server_name, "mode": {"task": {}}, **spec},
         }
         return await self.client.create(RUNS, body, namespace=NAMESPACE)

@@ -45,12 +45,16 @@ def test_words_beside_a_script_or_an_entrypoint_are_its_arguments() -> None:
 def test_all_flags_reach_their_fields() -> None:
     request = RunRequest(
         runtime="python", source="print(1)", env=("A=1", "B=x=y", "EMPTY="), labels=("app=web", "example.com/tier="), timeout="1m30s",
-        retry_attempts=3, ttl="10m", commit_sha=None,
+        retry_attempts=3, ttl="10m", commit_sha=None, keep_log=True,
     )  # fmt: skip
     assert build_manifest(request, name="job-1") == {
         "apiVersion": "kruntimes.io/v1alpha1",
         "kind": "Run",
-        "metadata": {"name": "job-1", "labels": {"app": "web", "example.com/tier": ""}},
+        "metadata": {
+            "name": "job-1",
+            "labels": {"app": "web", "example.com/tier": ""},
+            "annotations": {"kruntimes.io/keep-log": "true"},
+        },
         "spec": {
             "runtime": "python",
             "source": {"inline": "print(1)"},

@@ -18,6 +18,7 @@ from k8s.client import (
     PODS,
     RUNS,
     RUNTIMES,
+    SECRETS,
     ApiClient,
     Changed,
     Listed,
@@ -32,7 +33,7 @@ Json = dict[str, Any]
 T = TypeVar("T")
 NAMESPACE = "default"
 PATIENCE_SECONDS = 60.0
-_RESOURCES: tuple[Resource[Any], ...] = (CONFIG_MAPS, DEPLOYMENTS, NODES, PODS, RUNS, RUNTIMES)
+_RESOURCES: tuple[Resource[Any], ...] = (CONFIG_MAPS, DEPLOYMENTS, NODES, PODS, RUNS, RUNTIMES, SECRETS)
 _KINDS: dict[str, Resource[Json]] = {resource.kind: replace(resource, type=dict[str, Any]) for resource in _RESOURCES}
 
 

@@ -1,8 +1,9 @@
-"""An upload without the loop around it, as the tests of stores and of safety need it."""
+"""Uploads of one Run as the tests need them: with the loop around, and without it."""
 
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from k8s.api.run import ArtifactRef
@@ -10,12 +11,17 @@ from runtimed.artifacts.guard import Guard
 from runtimed.artifacts.job import Job, Limits
 from runtimed.artifacts.layout import Owner
 from runtimed.artifacts.stores import ArtifactStore
-from tests.runtimed.artifacts.conftest import NOW, OWNER
+from runtimed.artifacts.uploading import Uploads
+from tests.runtimed.artifacts.fixtures import NOW, OWNER
 
 
 def job_of(store: ArtifactStore, workspace: Path, *, owner: Owner = OWNER, limits: Limits | None = None, is_fresh: bool = True) -> Job:
     guard = Guard(time.monotonic)
     return Job(store, owner, str(workspace), limits or Limits(), guard, lambda: NOW, may_have_leftovers=not is_fresh)
+
+
+def uploads(store: ArtifactStore, workspace: Path, pool: ThreadPoolExecutor, *, patience_seconds: float = 60.0) -> Uploads:
+    return Uploads(store, str(workspace), Limits(), patience_seconds, pool, time.monotonic, lambda: NOW)
 
 
 def upload(store: ArtifactStore, workspace: Path, *, limits: Limits | None = None, owner: Owner = OWNER) -> dict[str, ArtifactRef]:

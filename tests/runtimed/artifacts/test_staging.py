@@ -14,7 +14,7 @@ from runtimed.artifacts.errors import ArtifactRefused
 from runtimed.artifacts.filesystem import FilesystemStore
 from runtimed.artifacts.job import Limits
 from runtimed.artifacts.staging import has_entries
-from tests.runtimed.artifacts.conftest import UID
+from tests.runtimed.artifacts.fixtures import UID
 from tests.runtimed.artifacts.jobs import job_of, read, upload
 
 

@@ -19,7 +19,7 @@ from runtimed.artifacts.job import Limits
 from runtimed.artifacts.s3 import S3ArtifactStore
 from runtimed.artifacts.stores import READ_BYTES, ArtifactStore
 from tests.cluster.object_store import ObjectStore
-from tests.runtimed.artifacts.conftest import NOW, OWNER, UID
+from tests.runtimed.artifacts.fixtures import NOW, OWNER, UID
 from tests.runtimed.artifacts.jobs import job_of, read, upload
 
 PATH = f"namespaces/team-a/runs/{UID}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,12 +16,12 @@ from k8s.api.run import ArtifactLocation, ArtifactRef
 from runtimed.artifacts.errors import ArtifactRefused, StoreUnavailable, UploadStopped
 from runtimed.artifacts.filesystem import FilesystemStore
 from runtimed.artifacts.guard import Guard
-from runtimed.artifacts.job import Limits
 from runtimed.artifacts.layout import Owner
 from runtimed.artifacts.source import Source, Stored
 from runtimed.artifacts.stores import Upload
-from runtimed.artifacts.uploading import UploadGivenUp, Uploads
-from tests.runtimed.artifacts.conftest import NOW, OWNER
+from runtimed.artifacts.uploading import UploadGivenUp
+from tests.runtimed.artifacts.fixtures import OWNER
+from tests.runtimed.artifacts.jobs import uploads
 
 
 class MoodyStore:
@@ -85,10 +84,6 @@ def pool(moody: MoodyStore) -> Iterator[ThreadPoolExecutor]:
     yield pool
     moody.released.set()
     pool.shutdown()
-
-
-def uploads(store: Any, workspace: Path, pool: ThreadPoolExecutor, *, patience_seconds: float = 60.0) -> Uploads:
-    return Uploads(store, str(workspace), Limits(), patience_seconds, pool, time.monotonic, lambda: NOW)
 
 
 def files(store: MoodyStore) -> list[str]:

@@ -20,6 +20,13 @@ def keep(world: World) -> None:
     world.settle(exit_=SUCCESS)
 
 
+def fail_with_its_log_kept(world: World) -> None:
+    """As `retry`; the last attempt's log is kept."""
+    world.pods["a"].artifact_store = {"driver": "filesystem", "filesystem": {"volumeClaimName": "artifacts"}}
+    world.pods["a"].keeps_log = True
+    world.settle(exit_=FAILURE)
+
+
 def retry(world: World) -> None:
     world.settle(exit_=FAILURE)
 
@@ -55,7 +62,7 @@ def make_world() -> World:
     return World(run_body(max_attempts=3, timeout="1s"), pods={"a": "pod-a"})
 
 
-@pytest.mark.parametrize("story", [succeed, keep, retry, time_out, cancel, delete])
+@pytest.mark.parametrize("story", [succeed, keep, fail_with_its_log_kept, retry, time_out, cancel, delete])
 @pytest.mark.parametrize("server_restarts_too", [False, True])
 def test_a_crash_at_any_point_loses_and_doubles_nothing(story: Callable[[World], None], server_restarts_too: bool) -> None:
     total = count_decisions(story)

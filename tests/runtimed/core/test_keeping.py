@@ -91,6 +91,61 @@ def test_a_run_that_failed_keeps_no_artifacts(world: World, pod: PodWorld) -> No
     assert the_run(world).metadata.finalizers == []
 
 
+@pytest.fixture
+def logging_pod(world: World, pod: PodWorld) -> PodWorld:
+    """Of a Run that asks for its log, and is tried once."""
+    pod.keeps_log = True
+    return pod
+
+
+def failing(world: World, pod: PodWorld) -> None:
+    """The second, last attempt has failed, and its log is on its way; the answer is the test's."""
+    pod.slow_upload = True
+    started(world, pod)
+    world.settle(exit_=FAILURE, may_end=True)
+    assert the_run(world).phase == "Running"
+
+
+def test_of_the_last_attempt_that_failed_the_log_alone_is_kept_and_it_ends_as_it_would_have(world: World, logging_pod: PodWorld) -> None:
+    started(world, logging_pod)
+    world.settle(exit_=FAILURE)
+    [upload] = performed(logging_pod, decisions.UploadArtifacts)
+    assert (upload.attempt, upload.is_log_only, upload.may_have_leftovers) == (2, True, False)
+    run = the_run(world)
+    assert (run.phase, run.status.attempt, run.status.conditions[-1].reason) == ("Failed", 2, Reason.RUNTIME_ERROR)
+    assert (run.metadata.finalizers, run.status.artifact_refs) == ([ARTIFACT_CLEANUP_FINALIZER], [artifact_ref()])
+    assert [kind for kind in writes(logging_pod) if kind is not WriteKind.RESUMED][-4:] == [WriteKind.RETRY, *KEPT]
+    world.check_rest()
+
+
+def test_a_log_that_the_store_does_not_take_changes_nothing_else(world: World, logging_pod: PodWorld) -> None:
+    failing(world, logging_pod)
+    logging_pod.tell(events.ArtifactsRefused(2, Reason.RUNTIME_ERROR, "artifact store: given up"))
+    world.settle()
+    run = the_run(world)
+    assert (run.phase, run.status.conditions[-1].reason, run.status.artifact_refs) == ("Failed", Reason.RUNTIME_ERROR, [])
+    world.check_rest()
+
+
+def test_a_cancel_while_the_log_is_kept_ends_the_run_at_once(world: World, logging_pod: PodWorld) -> None:
+    failing(world, logging_pod)
+    world.cancel()
+    see(logging_pod)
+    [stopped] = performed(logging_pod, decisions.StopUpload)
+    assert stopped.removes_all
+    world.settle()
+    assert (the_run(world).phase, the_run(world).status.artifact_refs) == ("Failed", [])
+
+
+def test_a_log_for_which_the_api_server_refuses_the_store_is_left_out(world: World, logging_pod: PodWorld) -> None:
+    started(world, logging_pod)
+    world.api.invalid_keys = {"artifactStore"}
+    world.settle(exit_=FAILURE)
+    run = the_run(world)
+    assert (run.phase, run.status.conditions[-1].reason, run.status.artifact_refs) == ("Failed", Reason.RUNTIME_ERROR, [])
+    assert not performed(logging_pod, decisions.UploadArtifacts)
+
+
 def test_the_store_that_the_api_server_completed_is_not_written_again(world: World, pod: PodWorld) -> None:
     pod.artifact_store = {"driver": "s3", "s3": {"bucket": "b"}}
     started(world, pod)

@@ -17,6 +17,7 @@ from runtimed.core.facts import Timer
 from tests.runtimed.world import CANCELLED, FAILURE, SUCCESS, PodWorld, World, run_body
 
 INDEX = st.integers(0, 7)
+KEEPS = st.sampled_from(["", "artifacts", "artifacts and log"])
 STORE = {"driver": "filesystem", "filesystem": {"volumeClaimName": "artifacts"}}
 
 
@@ -43,12 +44,13 @@ class OwnershipMachine(RuleBasedStateMachine):
 
     world: World
 
-    @initialize(max_attempts=st.sampled_from([None, 2, 3]), same_name=st.booleans(), has_timeout=st.booleans(), keeps=st.booleans())
-    def begin(self, max_attempts: int | None, same_name: bool, has_timeout: bool, keeps: bool) -> None:
+    @initialize(max_attempts=st.sampled_from([None, 2, 3]), same_name=st.booleans(), has_timeout=st.booleans(), keeps=KEEPS)
+    def begin(self, max_attempts: int | None, same_name: bool, has_timeout: bool, keeps: str) -> None:
         pods = {"a": "pod", "b": "pod"} if same_name else {"a": "pod-a", "b": "pod-b"}
         self.world = World(run_body(max_attempts=max_attempts, timeout="1s" if has_timeout else None), pods=pods)
         for pod in self.world.pods.values():
             pod.artifact_store = STORE if keeps else None
+            pod.keeps_log = keeps == "artifacts and log"
 
     def pod(self, index: int) -> PodWorld:
         """Mostly the first, so that things happen to the same one."""

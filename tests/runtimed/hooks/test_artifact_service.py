@@ -16,7 +16,7 @@ from k8s.api.run import ArtifactRef, Run
 from k8s.client import ApiClient, NotFound
 from runtimed.artifacts.filesystem import FilesystemStore
 from runtimed.hooks.artifact_service import ArtifactService
-from tests.runtimed.artifacts.conftest import UID
+from tests.runtimed.artifacts.fixtures import UID
 from tests.runtimed.artifacts.jobs import upload
 from tests.runtimed.world import run_body, to_run
 

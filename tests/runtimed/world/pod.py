@@ -69,6 +69,8 @@ class PodWorld:
         """Their reading is answered by the test."""
         self.artifact_store: dict[str, Any] | None = None
         """Every Run that succeeds here leaves artifacts for it."""
+        self.keeps_log = False
+        """And asks for its log to be kept, however it ends."""
         self.slow_upload = False
         """The upload is answered by the test."""
         self.crash_after: int | None = None
@@ -177,7 +179,9 @@ class PodWorld:
                 if self.is_connected:
                     self.frames.append((self.session, decision))
             case decisions.ReadOutputs(attempt=attempt):
-                return [] if self.slow_outputs else [events.OutputsRead(attempt, {}, artifact_store=self.artifact_store)]
+                log_store = self.artifact_store if self.keeps_log else None
+                read = events.OutputsRead(attempt, {}, artifact_store=self.artifact_store, log_store=log_store)
+                return [] if self.slow_outputs else [read]
             case decisions.UploadArtifacts(attempt=attempt):
                 return [] if self.slow_upload else [events.ArtifactsUploaded(attempt, [artifact_ref()])]
             case decisions.SendStatus():
