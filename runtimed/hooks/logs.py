@@ -140,14 +140,19 @@ class AttemptLog:
         pod: str,
         write: Callable[[str], None],
         write_output: Callable[[str], bool] | None = None,
+        has_room: Callable[[], bool] = lambda: True,
         printed: tuple[int, int] = (0, 0),
         note_printed: Callable[[int, int], None] = lambda _stdout, _stderr: None,
         max_bytes: int = MAX_BYTES,
         previews: Outlet | None = None,
     ) -> None:
-        """`write_output` may refuse lines, and then says so; `write` is for what must not be missing. Without `previews`, none."""
+        """`write_output` may refuse lines, and says so; `has_room`, whether it would not; `write` is for what must not be missing.
+
+        Without `previews`, none.
+        """
         self._run_uid, self._attempt, self._write, self._note_printed = run.uid, attempt, write, note_printed
         self._write_output = write_output or _never_refusing(write)
+        self._has_room = has_room
         self._refused: set[StreamName] = set()
         """Streams of which lines are missing, which is not told yet."""
         self._streams = {stream: LineSplitter(offset=offset) for stream, offset in zip(STREAMS, printed, strict=True)}
@@ -174,7 +179,9 @@ class AttemptLog:
 
     def feed(self, stream: StreamName, data: bytes, *, offset: int, is_truncated: bool) -> None:
         splitter = self._streams[stream]
-        if self._room_bytes <= 0:
+        if self._room_bytes <= 0 or (stream in self._refused and not self._has_room()):
+            # No lines are made of what is not printed: of a flood that took all of our time, and with it that of its neighbours.
+            self._keep_last(stream, splitter.take_partial())
             self._keep_last(stream, splitter.skip(data, offset=offset))
             return
         lines = splitter.feed(data, offset=offset, is_truncated=is_truncated)

@@ -232,6 +232,7 @@ class RunActor:
                 pod=self._services.pod.name,
                 write=lines.write,
                 write_output=lines.write_output,
+                has_room=lines.has_room,
                 max_bytes=self._services.max_log_bytes,
                 printed=(0, 0) if attempt in self._begun_here else state_dir.read_printed(self.uid, attempt),
                 note_printed=lambda stdout, stderr: state_dir.note_printed(self.uid, attempt, stdout=stdout, stderr=stderr),
