@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from controlplane.cli import console
@@ -15,20 +14,13 @@ from controlplane.cli.failures import CommandFailed
 from controlplane.cli.pod_log import PodLog
 from controlplane.cli.run_output import LogInterrupted, LogUnavailable, OutputReader, first_moment
 from controlplane.cli.run_watch import watch_run
+from controlplane.cli.screen import Screen
 from controlplane.cli.verdicts import failure_reason
 from k8s.api import phases
 from k8s.api.run import Run
-from k8s.api.run_log import OutputLine
 
 if TYPE_CHECKING:
     from controlplane.cli.connection import Session
-
-
-def write_output_line(line: OutputLine) -> None:
-    """To the stream that the Run wrote it to, at once."""
-    stream = sys.stderr if line.stream == "stderr" else sys.stdout
-    stream.buffer.write(line.message.encode("utf-8", "surrogatepass") + b"\n")
-    stream.buffer.flush()
 
 
 @dataclass(slots=True)
@@ -89,6 +81,7 @@ class Attendance:
     _reader: OutputReader | None = None
     _following: asyncio.Task[None] | None = None
     _is_reported: bool = False
+    _screen: Screen = field(default_factory=Screen)
 
     async def attend(self, name: str, *, uid: str | None = None) -> Run:
         """Until it is terminal and its output has been written."""
@@ -133,7 +126,7 @@ class Attendance:
 
     def _start(self, run: Run) -> None:
         log = PodLog(self.session.client, self.session.namespace, run.status.assigned_pod)
-        self._reader = OutputReader(log, run_uid=run.uid, since=first_moment(run), emit=write_output_line)
+        self._reader = OutputReader(log, run_uid=run.uid, since=first_moment(run), emit=self._screen.show)
         self._following = asyncio.create_task(self._read(self._reader), name="follow-output")
 
     async def _read(self, reader: OutputReader) -> None:
@@ -162,6 +155,8 @@ class Attendance:
         if self._following is not None:
             self._following.cancel()
             await asyncio.gather(self._following, return_exceptions=True)
+            with suppress(OSError):  # nobody reads it any more; what that means has been said
+                self._screen.end()
         self._following = self._reader = None
         self._is_reported = False
 

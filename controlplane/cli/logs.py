@@ -5,11 +5,12 @@ from __future__ import annotations
 import click
 
 from controlplane.cli.answers import explained
-from controlplane.cli.attendance import Attendance, may_have_output, write_output_line
+from controlplane.cli.attendance import Attendance, may_have_output
 from controlplane.cli.connection import ConnectionSettings, connect, connection_options, run_async, settings_of
 from controlplane.cli.failures import CommandFailed
 from controlplane.cli.pod_log import PodLog
 from controlplane.cli.run_output import OutputReader, first_moment
+from controlplane.cli.screen import Screen
 from controlplane.cli.suggestions import complete_run
 from controlplane.cli.targets import RUN, parse_target
 from k8s.api.run import Run
@@ -39,8 +40,10 @@ async def _logs(name: str, *, settings: ConnectionSettings, is_following: bool, 
             await Attendance(session, is_about_output=True, tail=tail).attend(name, uid=run.uid)
             return
         log = PodLog(session.client, session.namespace, run.status.assigned_pod)
-        reader = OutputReader(log, run_uid=run.uid, since=first_moment(run), emit=write_output_line)
+        screen = Screen()
+        reader = OutputReader(log, run_uid=run.uid, since=first_moment(run), emit=screen.show)
         await reader.read_tail(tail)
+        screen.end()
 
 
 def _check_may_have_output(run: Run, *, is_following: bool) -> None:

@@ -1,5 +1,7 @@
 """Streams the output of one Run from the log of the `runtimed` container of its Pod, from the first byte to the last.
 
+It hands on lines, and parts of lines that are not complete yet.
+
 How the end is known: runtimed prints all lines of an attempt, then an end line (`k8s.api.run_log`), and only then asks for the
 terminal status; but the log pipeline of a node is asynchronous, so the status may get here first. After the terminal status
 we read on until the first of
@@ -25,7 +27,7 @@ from controlplane.cli.ages import parse_instant
 from controlplane.cli.tail import Tail
 from k8s.api.errors import KrtError
 from k8s.api.run import Run
-from k8s.api.run_log import EndLine, OutputLine, parse_line
+from k8s.api.run_log import EndLine, OutputLine, PartialLine, parse_line
 from k8s.api.timestamps import format_timestamp
 
 CONNECT_SECONDS = 10.0
@@ -109,7 +111,7 @@ class OutputReader:
     run_uid: str
     since: datetime | None
     """The node's time before which there is nothing of this Run; see `first_moment`."""
-    emit: Callable[[OutputLine], None]
+    emit: Callable[[OutputLine | PartialLine], None]
     quiet_seconds: float = QUIET_SECONDS
     ended_attempts: set[int] = field(default_factory=set)
     is_holding_back: bool = False
@@ -206,7 +208,7 @@ class OutputReader:
             parsed = parse_line(text)
             if isinstance(parsed, EndLine) and parsed.run_uid == self.run_uid:
                 self.ended_attempts.add(parsed.attempt)
-            elif isinstance(parsed, OutputLine) and parsed.run_uid == self.run_uid:
+            elif isinstance(parsed, OutputLine | PartialLine) and parsed.run_uid == self.run_uid:
                 self._own_stamp = self.last_stamp
                 self.emit(parsed)
         self._activity.set()

@@ -2,8 +2,9 @@
 
 An output line has the keys run_uid, run_name, namespace, runtime, pod, stream, message, in this order (other programs depend
 on run_uid, stream and message). An end line says that an attempt has no more output: runtimed prints it after the last
-output line of the attempt and before it asks for the status write that ends the attempt. It has none of the keys of an
-output line, so readers that filter by run_uid never notice it. Not for runtimed's own log lines: those go to stderr.
+output line of the attempt and before it asks for the status write that ends the attempt. A partial line shows what there is of an
+output line that is not complete yet: the output line itself, with all of its text, comes later. Neither has `run_uid`, so
+readers that filter by it never notice them. Not for runtimed's own log lines: those go to stderr.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Literal
 import msgspec
 
 ENDED_KEY = "ended_run_uid"
+PARTIAL_KEY = "partial_run_uid"
 _encode = msgspec.json.Encoder().encode
 
 
@@ -26,6 +28,17 @@ class OutputLine:
     stream: str
     """`stdout` or `stderr`."""
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class PartialLine:
+    """More of an output line that is not complete yet."""
+
+    run_uid: str
+    stream: str
+    at: int
+    """How many characters of the line came before. 0 where its beginning is shown, or shown again."""
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +74,12 @@ def format_end_line(*, run_uid: str, attempt: int) -> str:
     return _encode({ENDED_KEY: run_uid, "attempt": max(1, attempt)}).decode()
 
 
-def parse_line(text: str | bytes) -> OutputLine | EndLine | None:
+def format_partial_line(*, run_uid: str, stream: str, at: int, text: str) -> str:
+    """Without its line feed."""
+    return _encode({PARTIAL_KEY: run_uid, "stream": stream, "at": at, "text": text}).decode()
+
+
+def parse_line(text: str | bytes) -> OutputLine | PartialLine | EndLine | None:
     """What a line of the runtimed container's log says about a Run; None for every other line."""
     try:
         line = json.loads(text)
@@ -70,6 +88,8 @@ def parse_line(text: str | bytes) -> OutputLine | EndLine | None:
     match line:
         case {"run_uid": str(uid), "stream": str(stream), "message": str(message)}:
             return OutputLine(uid, stream, message)
+        case {"partial_run_uid": str(uid), "stream": str(stream), "at": int(at), "text": str(part)}:
+            return PartialLine(uid, stream, at, part)
         case {"ended_run_uid": str(uid), "attempt": int(attempt)}:
             return EndLine(uid, attempt)
     return None

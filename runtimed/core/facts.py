@@ -65,6 +65,8 @@ class Exit:
     error_message: str = ""
     stderr_tail: str = ""
     at: datetime | None = None
+    is_disk_full: bool = False
+    """Whether the workspace's disk had no room left at that moment."""
 
     @property
     def is_success(self) -> bool:

@@ -14,6 +14,7 @@ MAX_MESSAGE_BYTES: Final = 1024
 """status.message may hold 4096 characters; other programs were promised 1024 bytes from runtimed."""
 
 _PREPARE_PREFIXES = ("mkdir:", "git clone:", "git checkout:", "write inline:")
+_DISK_FULL: Final = "; the disk of its workspace is full: No space left on device"
 _NOTHING_TO_RUN = "no args or script provided"
 _TIMEOUT = ("timeout", -1)
 """Exactly these: how a unary server says that it kept the time itself."""
@@ -53,22 +54,28 @@ def _is_preparation(text: str) -> bool:
 
 
 def failure_message(exit_: Exit) -> str:
+    """What the end says of itself; and that the disk is full, which programs seldom say and servers never."""
+    disk = _DISK_FULL if exit_.is_disk_full else ""
+    return cut_message(_own_message(exit_), room_bytes=MAX_MESSAGE_BYTES - len(disk)) + disk
+
+
+def _own_message(exit_: Exit) -> str:
     """A signal by number and name, else the server's error, else the end of standard error, else a fixed text."""
     killed = f"killed by {_signal_name(exit_.signal)}" if exit_.signal else ""
     if exit_.error_message and not killed:
-        return cut_message(exit_.error_message)
+        return exit_.error_message
     tail = exit_.stderr_tail.strip()
     if tail:
         return _tail_message(f"{killed}; runtime stderr: " if killed else "runtime stderr: ", tail)
     return killed or "runtime execution failed"
 
 
-def cut_message(text: str) -> str:
-    """At most 1024 bytes of valid UTF-8; `...` tells that it was longer."""
+def cut_message(text: str, *, room_bytes: int = MAX_MESSAGE_BYTES) -> str:
+    """At most so many bytes of valid UTF-8; `...` tells that it was longer."""
     clean = text.encode("utf-8", "replace")
-    if len(clean) <= MAX_MESSAGE_BYTES:
+    if len(clean) <= room_bytes:
         return clean.decode("utf-8", "replace")
-    return clean[: MAX_MESSAGE_BYTES - 3].decode("utf-8", "ignore") + "..."
+    return clean[: room_bytes - 3].decode("utf-8", "ignore") + "..."
 
 
 def _tail_message(prefix: str, tail: str) -> str:

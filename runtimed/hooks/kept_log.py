@@ -14,7 +14,8 @@ from typing import Final
 from k8s.api.names import KEEP_LOG_ANNOTATION
 from k8s.api.run import Run
 from runtimed.artifacts.source import OwnFile
-from runtimed.hooks.logs import MISSING_LINE, STREAMS, TRUNCATED_LINE, LastOutput, StreamName
+from runtimed.hooks.logs import MISSING_LINE, STREAMS, TRUNCATED_LINE, LastOutput
+from runtimed.hooks.previews import StreamName
 
 logger = logging.getLogger(__name__)
 

@@ -1,18 +1,18 @@
 """The output of one attempt, from chunks of bytes to lines in our log, as it happens (interface.md 6.8).
 
-Complete lines at once; the last, partial one when the output ends. How far it is printed is noted, so that a successor of this
-process goes on from there: it may repeat what was printed in the moment of a crash, and loses nothing.
+Complete lines at once; the last, partial one when the output ends, and before that as a preview. How far it is printed is noted,
+so that a successor of this process goes on from there: it may repeat what was printed in the moment of a crash, and loses nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Final, Literal
+from typing import Final
 
 from k8s.api.run import Run
 from k8s.api.run_log import complete_line, format_beginning, format_end_line
+from runtimed.hooks.previews import Outlet, Previews, StreamName
 
-StreamName = Literal["stdout", "stderr"]
 STREAMS: Final[tuple[StreamName, ...]] = ("stdout", "stderr")
 TRUNCATED_LINE: Final = "[output truncated]"
 REFUSED_LINE: Final = "[output is missing: the log was not written fast enough]"
@@ -66,8 +66,17 @@ class LineSplitter:
         """The last line, if it has no line end."""
         return _present([self.take_partial()])
 
+    @property
+    def partial_bytes(self) -> int:
+        return self._partial_bytes
+
+    @property
+    def partial(self) -> bytes:
+        """What there is of the line that is not complete."""
+        return b"".join(self._partial)
+
     def take_partial(self) -> bytes:
-        rest = b"".join(self._partial)
+        rest = self.partial
         self._partial.clear()
         self._partial_bytes = 0
         return rest
@@ -134,13 +143,19 @@ class AttemptLog:
         pod: str,
         write: Callable[[str], None],
         write_output: Callable[[str], bool] | None = None,
+        has_room: Callable[[], bool] = lambda: True,
         printed: tuple[int, int] = (0, 0),
         note_printed: Callable[[int, int], None] = lambda _stdout, _stderr: None,
         max_bytes: int = MAX_BYTES,
+        previews: Outlet | None = None,
     ) -> None:
-        """`write_output` may refuse lines, and then says so; `write` is for what must not be missing."""
+        """`write_output` may refuse lines, and says so; `has_room`, whether it would not; `write` is for what must not be missing.
+
+        Without `previews`, none.
+        """
         self._run_uid, self._attempt, self._write, self._note_printed = run.uid, attempt, write, note_printed
         self._write_output = write_output or _never_refusing(write)
+        self._has_room = has_room
         self._refused: set[StreamName] = set()
         """Streams of which lines are missing, which is not told yet."""
         self._streams = {stream: LineSplitter(offset=offset) for stream, offset in zip(STREAMS, printed, strict=True)}
@@ -157,6 +172,7 @@ class AttemptLog:
         }
         # After a restart it is not known how much was printed of what; at least as much as was taken in.
         self._room_bytes = max_bytes - sum(printed)
+        self._previews = Previews(previews, run_uid=run.uid, lines=self._streams, take_room=self._take_room) if previews else None
         self._last: dict[StreamName, LastOutput] = {}
         """Of the streams whose output is not printed any more, or was refused."""
 
@@ -166,7 +182,9 @@ class AttemptLog:
 
     def feed(self, stream: StreamName, data: bytes, *, offset: int, is_truncated: bool) -> None:
         splitter = self._streams[stream]
-        if self._room_bytes <= 0:
+        if self._room_bytes <= 0 or (stream in self._refused and not self._has_room()):
+            # No lines are made of what is not printed: of a flood that took all of our time, and with it that of its neighbours.
+            self._keep_last(stream, splitter.take_partial())
             self._keep_last(stream, splitter.skip(data, offset=offset))
             return
         lines = splitter.feed(data, offset=offset, is_truncated=is_truncated)
@@ -174,9 +192,17 @@ class AttemptLog:
             self._print(stream, lines)
             # STRICTLY AFTER: a crash in between repeats lines, the other order would lose them.
             self._note_printed(self._streams["stdout"].printed, self._streams["stderr"].printed)
+        if self._previews is not None and splitter.partial_bytes:
+            self._previews.show_later()
+
+    def stop(self) -> None:
+        """Nothing comes any more by itself."""
+        if self._previews is not None:
+            self._previews.stop()
 
     def end(self) -> None:
         """No more output: the partial lines or, where the limit was reached, the last lines; then the line that says so."""
+        self.stop()
         for stream, splitter in self._streams.items():
             if stream in self._refused:
                 self._write(complete_line(self._beginnings[stream], REFUSED_LINE))
@@ -185,6 +211,12 @@ class AttemptLog:
             for text in self._texts(stream, last.lines() if last else splitter.finish()):
                 self._write(text)
         self._write(format_end_line(run_uid=self._run_uid, attempt=self._attempt))
+
+    def _take_room(self, size: int) -> bool:
+        """For a preview: never the last of it, since a line must tell where the log ends."""
+        is_left = size < self._room_bytes
+        self._room_bytes -= size if is_left else 0
+        return is_left
 
     def _print(self, stream: StreamName, lines: list[str]) -> None:
         """As far as there is room; the rest may be among the last."""

@@ -37,9 +37,17 @@ class LineWriter:
             # A socket, or /proc is not there: then we write as it is, which may wait.
             self._fd = self._given_fd
 
+    def is_free(self) -> bool:
+        """Whether all that was written has been taken."""
+        return not self._pending
+
+    def has_room(self) -> bool:
+        """For output. Half of the room is kept for ends, and for who writes little."""
+        return self._pending_bytes <= self._max_pending_bytes // 2
+
     def write_output(self, lines: str) -> bool:
-        """What may be left out when nobody reads: half of the room is kept for ends, and for who writes little. Whether it is kept."""
-        if self._pending_bytes > self._max_pending_bytes // 2:
+        """What may be left out when nobody reads. Whether it is kept."""
+        if not self.has_room():
             self._drop(lines.count("\n") + 1)
             return False
         self.write(lines)

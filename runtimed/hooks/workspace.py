@@ -56,6 +56,14 @@ class Workspaces:
             # E.g. a full disk: `No space left on device`. The path is not the user's business.
             raise SourceRefused(f"prepare source: write inline: {error.strerror or type(error).__name__}") from error
 
+    def is_disk_full(self) -> bool:
+        """Whether there is no room for a byte or for a file more. One system call, for the end of what failed."""
+        try:
+            disk = os.statvfs(self._root)
+        except OSError:
+            return False
+        return disk.f_bavail == 0 or (disk.f_files > 0 and disk.f_favail == 0)  # some file systems do not count their files
+
     def remove_if_small(self, run_uid: str) -> bool:
         """At once, what is left of a Run that made little: few, small files. False: `remove` it, away from the event loop.
 

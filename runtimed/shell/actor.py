@@ -26,6 +26,7 @@ from runtimed.hooks.kept_log import KeptLog, keeps_log
 from runtimed.hooks.logs import STREAMS, AttemptLog
 from runtimed.hooks.metrics import Metrics
 from runtimed.hooks.outputs import OutputsError, read_outputs
+from runtimed.hooks.previews import Outlet
 from runtimed.hooks.state_dir import StateDir
 from runtimed.hooks.stdout import LineWriter
 from runtimed.hooks.workspace import Workspaces
@@ -128,6 +129,8 @@ class RunActor:
         for handle in self._timers.values():
             handle.cancel()
         self._timers.clear()
+        for log in self._logs.values():
+            log.stop()
 
     # -- slots, workspace ---------------------------------------------------------------------------------------------
 
@@ -232,7 +235,7 @@ class RunActor:
         log = self._logs.get(attempt)
         run = self.machine.state.view or self._last_run
         if log is None and run is not None:
-            state_dir = self._services.state_dir
+            state_dir, lines = self._services.state_dir, self._services.lines
             printed = (0, 0) if attempt in self._begun_here else state_dir.read_printed(self.uid, attempt)
             if self._keeps_log(run):
                 self._kept_logs[attempt] = KeptLog(
@@ -242,11 +245,13 @@ class RunActor:
                 run,
                 attempt=attempt,
                 pod=self._services.pod.name,
-                write=self._services.lines.write,
-                write_output=self._services.lines.write_output,
+                write=lines.write,
+                write_output=lines.write_output,
+                has_room=lines.has_room,
                 max_bytes=self._services.max_log_bytes,
                 printed=printed,
                 note_printed=lambda stdout, stderr: state_dir.note_printed(self.uid, attempt, stdout=stdout, stderr=stderr),
+                previews=Outlet(asyncio.get_running_loop().call_later, lines.is_free, lines.write),
             )
         return log
 

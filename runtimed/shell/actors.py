@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 from krtpb.executor.v1 import stream_pb2
 
@@ -83,10 +84,16 @@ class Actors:
         uid, event = told
         actor = self._actors.get(uid)
         if actor is not None:
-            actor.handle(event)
+            actor.handle(self._with_disk(event))
         elif isinstance(event, (events.ExecutionAccepted, events.ExecutionStarted)):
             # Nobody here asked for it: an actor is needed to let go of it.
             self._spawn(uid, held={event.attempt: Held()})
+
+    def _with_disk(self, event: events.Event) -> events.Event:
+        """Looked at now, before the workspace of whoever filled it is removed."""
+        if isinstance(event, events.ExecutionExited) and not event.exit.is_success and self._services.workspaces.is_disk_full():
+            return replace(event, exit=replace(event.exit, is_disk_full=True))
+        return event
 
     def stop_intake(self) -> None:
         """This Pod is being deleted: what has not started goes back, what runs may finish."""

@@ -19,6 +19,7 @@ from tests.cluster.embedded import EmbeddedApiServer
 from tests.cluster.real import RealApiServer
 from tests.cluster.system import Shape, System
 from tests.fault import kube_audit, processes
+from tests.fault.canaries import Search
 from tests.fault.history import History, Made, Recorder, read_embedded
 
 NAMESPACE = "default"
@@ -60,12 +61,14 @@ class Platform:
         is_real: bool = False,
         stale_seconds: float = STALE_SECONDS,
         runtimed_port: int | None = None,
+        artifact_claim: str = "",
     ) -> None:
         """`is_real`: a kube-apiserver with etcd, which has no failpoints.
 
-        `runtimed_port`: where runtimed finds the API server, if not at its own port.
+        `runtimed_port`: where runtimed finds the API server, if not at its own port. `artifact_claim`: the volume that keeps artifacts.
         """
         self.size = size or Size()
+        self.artifact_claim = artifact_claim
         self.folder = Path(tempfile.mkdtemp(prefix="krt-fault-"))
         socket = self.folder / "node.sock"
         self.is_real = is_real
@@ -86,6 +89,9 @@ class Platform:
         self.workload_log = self.folder / "workload.log"
         self.made: list[Made] = []
         self.is_broken = False
+        self.canaries = Search(self)
+        self.has_canaries = is_real
+        """Whether its secrets are there. A real kube-apiserver would have to grant them first."""
         # The workload reads the wall clock; nothing on this machine moves it while we run.
         offset = time.time() - time.monotonic()
         read_write = kube_audit.reader(wall_minus_monotonic=offset) if is_real else read_embedded
@@ -164,13 +170,21 @@ class Platform:
         return kept
 
 
-def runtime_manifest(name: str, *, pods: int, slots: int) -> dict[str, Any]:
+def filesystem_store(claim: str) -> dict[str, Any]:
+    return {"driver": "filesystem", "filesystem": {"volumeClaimName": claim}}
+
+
+def runtime_manifest(
+    name: str, *, pods: int, slots: int, store: dict[str, Any] | None = None, annotations: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """`store`: its `spec.artifactStore`."""
     container = {"name": "runtime", "image": f"kruntimes-{name}-runtime"}
     return {
         "apiVersion": API_VERSION,
         "kind": "Runtime",
-        "metadata": {"name": name},
+        "metadata": {"name": name, "annotations": annotations or {}},
         "spec": {
+            **({"artifactStore": store} if store else {}),
             "replicas": pods,
             "capacity": {"resources": {"runs": slots}},
             "template": {"spec": {"containers": [container], "terminationGracePeriodSeconds": GRACE_SECONDS}},

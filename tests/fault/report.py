@@ -37,6 +37,7 @@ ROWS: dict[str, str] = {
     "23": "a Pod is replaced by one of the same name",
     "24": "the wall clock jumps by an hour, either way",
     "25": "every fsync takes two seconds",
+    "26": "the disk is full: workspace, state folder, artifact volume, API server",
     "30": "double fork and setsid",
     "31": "10,000 orphaned short children",
     "32": "deaf to SIGTERM, stopped, without stdio, a grandchild on the pipe",

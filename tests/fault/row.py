@@ -22,11 +22,11 @@ import msgspec
 
 from k8s.api.names import API_VERSION
 from k8s.api.run import Run
-from k8s.client import RUNS, RUNTIMES, ApiClient, apply_patch, load_credentials, merge_patch
-from tests.fault import figures, leaks, workload
+from k8s.client import RUNS, RUNTIMES, SECRETS, ApiClient, apply_patch, load_credentials, merge_patch
+from tests.fault import canaries, figures, leaks, workload
 from tests.fault.checkers import TERMINAL, TESTER, check, only_leaders_write
 from tests.fault.history import History, Made, Start
-from tests.fault.platform import LEASE_SECONDS, NAMESPACE, Platform, runtime_manifest
+from tests.fault.platform import LEASE_SECONDS, NAMESPACE, Platform, filesystem_store, runtime_manifest
 from tests.fault.processes import metrics_of
 from tests.fault.watching import Watching
 
@@ -87,10 +87,14 @@ class Row:
     def python(self, body: str) -> str:
         return workload.python(body, log=self.platform.workload_log, markers_of=self.platform.markers_of)
 
-    async def create(self, body: str = "true", *, runtime: str = "bash", name: str = "", **spec: Any) -> Made:
-        """A Run whose script is `body`, with its history around it."""
+    async def create(
+        self, body: str = "true", *, runtime: str = "bash", name: str = "", labels: dict[str, str] | None = None, **spec: Any
+    ) -> Made:
+        """A Run whose script is `body`, with its history around it. It carries a canary in whatever `spec` does not say."""
         script = self.python(body) if runtime == "python" else self.bash(body)
-        return await self.create_raw({"runtime": runtime, "mode": {"task": {}}, "source": {"inline": script}, **spec}, name=name)
+        carried = {"mode": {"task": {"args": [canaries.CANARY]}}, "env": canaries.env()}
+        spec = {"runtime": runtime, "source": {"inline": script}, **carried, **spec}
+        return await self.create_raw(spec, name=name, metadata={"labels": labels} if labels else None)
 
     async def create_raw(self, spec: dict[str, Any], *, name: str = "", metadata: dict[str, Any] | None = None, **others: Any) -> Made:
         """A Run as it is written, `others` beside its spec. One whose script writes no history is not judged by the checkers of starts."""
@@ -293,15 +297,48 @@ class Row:
 
     async def make_runtimes(self) -> None:
         size = self.platform.size
+        offered = {} if self.platform.is_real else canaries.offers()
         for name, pods, slots in (("bash", size.bash_pods, size.bash_slots), ("python", size.python_pods, size.python_slots)):
             if pods:
-                patch = apply_patch(runtime_manifest(name, pods=pods, slots=slots))
+                store = self._store_of(name)
+                patch = apply_patch(runtime_manifest(name, pods=pods, slots=slots, store=store, annotations=offered))
                 await self.client.patch(RUNTIMES, name, patch, namespace=NAMESPACE, field_manager="fault", force=True)
 
+    def _store_of(self, runtime: str) -> dict[str, Any] | None:
+        if self.platform.artifact_claim:
+            return filesystem_store(self.platform.artifact_claim)
+        return canaries.s3_store() if runtime == "python" and not self.platform.is_real else None
+
     async def _begin(self) -> None:
+        is_new = not self.platform.has_canaries
+        if is_new:
+            await self._make_secrets()
         await self.make_runtimes()
         self.watching.start()
         await self.until(self._is_ready, seconds=READY_SECONDS, what="all Pods are ready")
+        if not self.platform.is_real:
+            await self._carry_secrets(with_git=is_new)
+
+    async def _make_secrets(self) -> None:
+        for secret in canaries.secrets():
+            await self.client.create(SECRETS, secret, namespace=NAMESPACE)
+        self.platform.has_canaries = True
+
+    async def _carry_secrets(self, *, with_git: bool) -> None:
+        """Those that a Run does not have of itself, through all of their ways; a fetch that fails says what failed."""
+        runtime = "bash" if self.platform.size.bash_pods else "python"
+        made = [await self.create(runtime=runtime, env=canaries.env_of_secret())]
+        if with_git:
+            source = {"repoURL": f"https://{canaries.UNREACHABLE}/x"}
+            made.append(await self.create_raw({"runtime": runtime, "mode": {"task": {}}, "source": source}))
+        phases = [run.phase for run in await self.over(*made)]
+        assert phases == ["Succeeded", "Failed"][: len(made)], phases
+
+    async def canaries_found(self) -> list[str]:
+        """Where, in what was said since the last time. P8."""
+        found = [*self.platform.canaries.in_files(), *self.platform.canaries.in_metrics()]
+        events = await self.client.request("GET", "/api/v1/events")
+        return [*found, *(["P8: a canary is in an event"] if canaries.is_in(events) else [])]
 
     def _is_ready(self) -> bool:
         pods = [pod for pod in self.watching.pods.values() if pod.metadata.deletion_timestamp is None]
@@ -314,6 +351,7 @@ class Row:
             *check(self.history()),
             *only_leaders_write(writes, lease_seconds=LEASE_SECONDS),
             *leaks.held_by_processes(self.platform),
+            *await self.canaries_found(),
         ]
         assert not problems, "\n".join(problems[:20])
         figures.note(self.number, "all at rest after the last fault", rested, unit="s", bound=f"<= {seconds:g}")
@@ -351,9 +389,14 @@ class Row:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def completed(run: Run) -> tuple[str, str]:
+    """Phase and reason of a terminal Run."""
+    return run.phase, next(condition.reason for condition in run.status.conditions if condition.type == "Completed")
+
+
 def _is_fit(pod: Any) -> bool:
     ready, beat = pod.condition("Ready"), pod.heartbeat
     return ready is not None and ready.status == "True" and beat is not None and beat.status == "True"
 
 
-__all__ = ["RETRYING", "Row"]
+__all__ = ["RETRYING", "Row", "completed"]

@@ -16,7 +16,7 @@ from k8s.api.run import Run
 from k8s.client import RUNS, ApiClient, Cache, list_and_watch, load_credentials
 from tests.cluster.object_store import ObjectStore
 from tests.controlplane.local.localmode import local_mode
-from tests.runtimed.artifacts.conftest import UID
+from tests.runtimed.artifacts.fixtures import UID
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow, pytest.mark.timeout(400)]
 REPO = Path(__file__).parents[2]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from typing import Any
 
 import pytest
 
 from tests.fault.history import Made
+from tests.fault.neighbours import Control, control_load, p99
 from tests.fault.platform import Platform
 from tests.fault.row import Row
 
@@ -74,38 +76,27 @@ async def test_a_cancelled_run_that_is_deaf_is_gone_in_its_grace_and_half_a_seco
 async def test_a_failing_run_does_not_move_its_neighbours(platform: Platform) -> None:
     """A control load, interleaved with the same load beside Runs that fail, time out and die by signals; p99 of create to start."""
     async with Row.of(platform, "neighbours") as row:
-        alone, beside = [], []
+        alone: list[Control] = []
+        beside: list[Control] = []
         for _ in range(10):
             alone += await control_load(row, CONTROLS // 10)
             failing = asyncio.create_task(fail_again_and_again(row))
             beside += await control_load(row, CONTROLS // 10)
             failing.cancel()
-        ratio = p99(beside) / p99(alone)
+        ratio = p99(each.to_start for each in beside) / p99(each.to_start for each in alone)
         row.note("p99 of create to start beside failing Runs, against alone", ratio, unit="x", at_most=2)
 
 
-async def control_load(row: Row, count: int) -> list[float]:
-    """Seconds from create to the first instruction."""
-    seconds = []
-    for _ in range(count):
-        began_at = time.monotonic()
-        made = await row.create()
-        await row.over(made)
-        seconds.append(row.starts(made)[0].at - began_at)
-    return seconds
+FAILING: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("exit 1", {}),
+    ("kill -9 $$", {}),
+    ("sleep 10", {"timeout": "200ms"}),
+    ("echo nonsense >> $KRUNTIME_OUTPUTS", {}),
+)
 
 
 async def fail_again_and_again(row: Row) -> None:
     """One failing Run at a time."""
     while True:
-        for body, spec in (
-            ("exit 1", {}),
-            ("kill -9 $$", {}),
-            ("sleep 10", {"timeout": "200ms"}),
-            ("echo nonsense >> $KRUNTIME_OUTPUTS", {}),
-        ):
+        for body, spec in FAILING:
             await row.over(await row.create(body, **spec))
-
-
-def p99(seconds: list[float]) -> float:
-    return sorted(seconds)[int(len(seconds) * 0.99)]

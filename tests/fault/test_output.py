@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from k8s.api.run import Run
 from tests.cluster.access import Access, write_kubeconfig
+from tests.fault.history import Made
 from tests.fault.krt import krt, lines_of
+from tests.fault.neighbours import Control, control_load, control_run, p99
 from tests.fault.platform import Platform
 from tests.fault.processes import usage_of
 from tests.fault.proxy import Proxy
@@ -52,6 +57,82 @@ async def test_row_33_a_flood_is_drained_within_bounds_and_its_end_is_kept(platf
         messages = [line["message"] for line in printed(platform, run) if line.get("stream") == "stdout"]
         assert messages[-1] == "the-last-line"
         assert sum(message == "[output truncated]" for message in messages) <= 1
+
+
+MARK = r"\[output truncated\]|\[output is missing: .*\]|\[\d+ bytes of output are missing\]"
+ROUNDS = 10
+CONTROLS_A_ROUND = 8
+ANCHOR = {"flood.test/beside": "me"}
+
+
+async def test_row_33_a_gigabyte_on_stdout_costs_little_memory_and_its_neighbours_little_time(platform: Platform) -> None:
+    """A control load on the very Pod, alone and beside the flood, in turns."""
+    async with Row.of(platform, "33") as row:
+        gate = row.gate()
+        anchor = await row.create(gate.wait, labels=ANCHOR)
+        await row.until(lambda: row.started_count([anchor]) == 1, seconds=20, what="there is a Pod to be on")
+        beside_it: dict[str, Any] = {"affinity": beside(ANCHOR)}
+        await control_load(row, CONTROLS_A_ROUND, **beside_it)
+        pod = row.watching.runs[anchor.uid].status.assigned_pod_uid
+        memory = Memory(platform, pod)
+        alone: list[Control] = []
+        flooded: list[Control] = []
+        for _ in range(ROUNDS):
+            alone += await control_load(row, CONTROLS_A_ROUND, **beside_it)
+            flood = await row.create("yes | head -c 1000000000; echo the-last-line; exit 7", **beside_it)
+            await row.until(lambda uid=flood: row.started_count([uid]) == 1, seconds=20, what="it floods")  # type: ignore[misc]
+            async with memory.watched():
+                while not row.is_over(flood):
+                    flooded.append(await control_run(row, **beside_it))
+            await check_flood(row, flood)
+        gate.open()
+        memory.note(row, "a gigabyte of output", at_most_mib=16)
+        for name in ("to_start", "to_finish"):
+            ratio = p99(getattr(each, name) for each in flooded) / p99(getattr(each, name) for each in alone)
+            row.note(f"p99 {name} beside a gigabyte of output, against alone", ratio, unit="x", at_most=2)
+
+
+def beside(labels: dict[str, str]) -> dict[str, Any]:
+    """On the Pod of a Run with these labels."""
+    term = {"labelSelector": {"matchLabels": labels}, "topologyKey": "kruntimes.io/runtime-pod"}
+    return {"runAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
+
+
+class Memory:
+    """The most that runtimed and the Runtime Server of one Pod hold while they are watched, above what they held before."""
+
+    def __init__(self, platform: Platform, pod_uid: str) -> None:
+        self._pids = {name: platform.containers(name)[pod_uid] for name in ("runtimed", "runtime")}
+        self._before = {name: usage_of(pid).rss_bytes for name, pid in self._pids.items()}
+        self._most = dict(self._before)
+
+    @asynccontextmanager
+    async def watched(self) -> AsyncIterator[None]:
+        watching = asyncio.create_task(self._watch())
+        try:
+            yield
+        finally:
+            watching.cancel()
+
+    async def _watch(self) -> None:
+        while True:
+            self._most = {name: max(self._most[name], usage_of(pid).rss_bytes) for name, pid in self._pids.items()}
+            await asyncio.sleep(0.02)
+
+    def note(self, row: Row, what: str, *, at_most_mib: float) -> None:
+        for name, before in self._before.items():
+            row.note(f"growth of {name} in {what}", (self._most[name] - before) / MIB, unit="MiB", at_most=at_most_mib)
+
+
+async def check_flood(row: Row, flood: Made) -> None:
+    """It ended as its program did; its log has a beginning, the mark, and the end."""
+    [run] = await row.over(flood)
+    assert (run.phase, run.status.exit_code) == ("Failed", 7)
+    await row.until(lambda: ended(row.platform, run), seconds=30, what="the end of its log is there")
+    messages = [line["message"] for line in printed(row.platform, run)]
+    assert messages[0] == "y"
+    assert any(re.fullmatch(MARK, message) for message in messages), "whatever was left out, the log says so"
+    assert messages[-1] == "the-last-line"
 
 
 def logged(platform: Platform) -> Iterator[str]:
@@ -111,6 +192,49 @@ async def test_row_34_output_is_shown_within_a_tenth_of_a_second_of_being_writte
             late = [time.time() - float(line) async for line in follower.stdout]
         # The first are what was there before krt had come.
         row.note("from written to shown, median", statistics.median(late[15:]), unit="s", at_most=0.1)
+
+
+PROMPT = "echo ready; for i in {1..20}; do sleep 0.2; printf '%s ' $EPOCHREALTIME; done; sleep 0.2; echo done"
+
+
+@pytest.mark.parametrize("command", [("logs", "-f"), ("run", "--wait")], ids=["krt logs -f", "krt run --wait"])
+async def test_row_34_a_byte_is_shown_within_a_tenth_of_a_second_without_a_line_feed(platform: Platform, command: tuple[str, ...]) -> None:
+    """A line that grows for four seconds: each of its words is a moment, and is there soon after it. Nothing comes twice at its end."""
+    async with Row.of(platform, "34") as row:
+        async with prompting(row, command) as follower:
+            assert follower.stdout is not None
+            assert await follower.stdout.readline() == b"ready\n"
+            late, words = [], []
+            while (word := await word_of(follower.stdout)) != b"done\n":
+                words.append(word)
+                late.append(time.time() - float(word))
+            assert await follower.stdout.read() == b""
+        assert words == sorted(set(words))
+        assert len(words) == 20
+        # The first are what was there before krt had come.
+        row.note(f"from written to shown without a line feed, krt {command[0]}, median", statistics.median(late[5:]), unit="s", at_most=0.1)
+
+
+@asynccontextmanager
+async def prompting(row: Row, command: tuple[str, ...]) -> AsyncIterator[asyncio.subprocess.Process]:
+    """krt at a Run that writes a line slowly."""
+    kubeconfig = row.platform.api.kubeconfig
+    if command[0] == "logs":
+        made = await row.create(PROMPT)
+        await row.phase(made, "Running")
+        async with krt(*command, made.name, kubeconfig=kubeconfig) as follower:
+            yield follower
+        return
+    async with krt(*command, "--runtime=bash", "--", "bash", "-c", PROMPT, kubeconfig=kubeconfig) as follower:
+        yield follower
+
+
+async def word_of(stream: asyncio.StreamReader) -> bytes:
+    """With the space after it; the last has the line feed."""
+    word = b""
+    while not word.endswith((b" ", b"\n")):
+        word += await stream.readexactly(1)
+    return word
 
 
 async def test_row_34_a_stream_that_breaks_again_and_again_loses_and_repeats_nothing(platform: Platform, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from tests.fault.figures import Figure
 from tests.fault.report import ROWS, markdown, worst
 
 FOLDER = Path(__file__).parent
-LATER = {"26", "27", "29", "38", "43", "44", "52"}
+LATER = {"27", "29", "38", "43", "44", "52"}
 """Rows of the table marked L that other issues bring; docs/reliability.md says which and why."""
 ONLY_ON_A_CLUSTER = {"18", "19", "21", "28", "45"}
 

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import os
+import threading
 import time
+from collections.abc import Awaitable, Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
 
-from k8s.api.run import Run
-from k8s.client import Invalid
+from k8s.client import EVENTS, NAMESPACES, Invalid, merge_patch
+from tests.fault.canaries import CANARY, Search
 from tests.fault.history import Made
-from tests.fault.platform import Platform
-from tests.fault.row import Row
+from tests.fault.platform import NAMESPACE, Platform
+from tests.fault.row import Row, completed
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow, pytest.mark.timeout(120)]
 
 GRACE_SECONDS = 2.0
 DAEMON = "(setsid bash -c 'trap \"\" TERM HUP; exec >/dev/null 2>&1 </dev/null; sleep 1000' & )"
 """Double-forked, in a session of its own, deaf to signals, without stdio."""
-CANARY = "canary-4f7d2c-do-not-leak"
 
 
 async def test_row_30_a_daemon_that_got_away_is_found(platform: Platform) -> None:
@@ -99,11 +104,6 @@ async def test_row_32_a_grandchild_that_holds_the_pipe_delays_nothing(platform: 
         [run] = await row.over(made)
         assert run.phase == "Succeeded"
         row.note("end of a Run whose grandchild holds the pipe", row.ended_at(made) - start.at, unit="s", at_most=GRACE_SECONDS + 1)
-
-
-def completed(run: Run) -> tuple[str, str]:
-    reason = next(condition.reason for condition in run.status.conditions if condition.type == "Completed")
-    return run.phase, reason
 
 
 ENTRYPOINTS = {
@@ -206,8 +206,69 @@ async def test_row_42_what_a_run_carries_is_found_nowhere(platform: Platform) ->
         assert runs[0].phase == "Succeeded", "it did get the secret"
         events = (await row.client.request("GET", "/api/v1/events")).decode()
         assert "StaleRun" in events or "Retry" in events, "there are events to look at"
-        assert CANARY not in events
-        assert [place for place in row.everything_said() if CANARY in place[1]] == []
+        assert await row.canaries_found() == []
+
+
+async def leak_to_log(row: Row) -> str:
+    with (row.platform.system.folder / "scheduler.log").open("a") as log:
+        log.write(f"env={CANARY}\n")
+    return "scheduler.log"
+
+
+async def leak_to_container_log(row: Row) -> str:
+    """In base64, as a Secret has it."""
+    log = next(row.platform.node_root.glob("pods/*/logs/runtimed/0.log"))
+    with log.open("ab") as file:
+        file.write(b"x " + base64.b64encode(f"user:{CANARY}".encode()) + b"\n")
+    return str(log)
+
+
+async def leak_to_file(row: Row) -> str:
+    place = next(row.platform.node_root.glob("pods/*")) / "left-over"
+    place.write_text(CANARY)
+    return str(place)
+
+
+async def leak_to_status(row: Row) -> str:
+    """Of something that nobody else writes."""
+    condition = {"type": "Leak", "status": "True", "reason": "Leak", "message": CANARY, "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    await row.client.patch(NAMESPACES, NAMESPACE, merge_patch({"status": {"conditions": [condition]}}), subresource="status")
+    return "audit.jsonl"
+
+
+@pytest.mark.parametrize("leak", [leak_to_log, leak_to_container_log, leak_to_file, leak_to_status])
+async def test_row_42_a_canary_that_gets_out_is_found_once(platform: Platform, leak: Callable[[Row], Awaitable[str]]) -> None:
+    async with Row.of(platform, "42") as row:
+        assert await row.canaries_found() == []
+        place = await leak(row)
+        assert [place in found for found in await row.canaries_found()] == [True]
+        assert await row.canaries_found() == [], "what was looked at is not looked at again"
+
+
+async def test_row_42_a_canary_in_an_event_fails_its_row(platform: Platform) -> None:
+    about = {"kind": "Run", "name": "x", "namespace": NAMESPACE}
+    event = {"apiVersion": "v1", "kind": "Event", "metadata": {"name": "leak"}, "involvedObject": about, "message": CANARY}
+    with pytest.raises(AssertionError, match=r"^P8: a canary is in an event"):
+        async with Row.of(platform, "42") as row:
+            await row.client.create(EVENTS, event, namespace=NAMESPACE)
+
+
+def test_row_42_a_canary_in_metrics_is_found() -> None:
+    class Leaking(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(f'runs_total{{run="{CANARY}"}} 1\n'.encode())
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Leaking) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            this = SimpleNamespace(roles=lambda: {"this test": [os.getpid()]})
+            assert Search(this).in_metrics() == ["P8: a canary is in the metrics of this test"]  # type: ignore[arg-type]
+        finally:
+            server.shutdown()
+            serving.join()
 
 
 def plain(row: Row) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -53,14 +54,28 @@ def _shown(body: bytes, *, resource: str) -> msgspec.Raw:
 
 
 class Audit:
-    """JSON lines; each is written before the request is answered. `status` is the object's after the write (of a Lease: its spec)."""
+    """JSON lines; each is written before the request is answered. `status` is the object's after the write (of a Lease: its spec).
+
+    What a full disk does not take is kept and comes before the next line: a record of faults must not lose some to one of them.
+    """
 
     def __init__(self, path: Path) -> None:
         self._file: BinaryIO = path.open("ab", buffering=0)
+        self._pending = b""
         path.chmod(0o600)
 
     def close(self) -> None:
+        self._append(b"")
         self._file.close()
+
+    def _append(self, line: bytes) -> None:
+        self._pending += line
+        try:
+            while self._pending:
+                self._pending = self._pending[self._file.write(self._pending) :]
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
 
     def record(
         self,
@@ -94,4 +109,4 @@ class Audit:
             "preconditions": preconditions,
             "status": _shown(changed.body, resource=resource) if changed is not None else None,
         }
-        self._file.write(msgspec.json.encode(line) + b"\n")
+        self._append(msgspec.json.encode(line) + b"\n")

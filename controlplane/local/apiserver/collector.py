@@ -12,6 +12,7 @@ from typing import Any
 
 from controlplane.local.apiserver import crds
 from controlplane.local.apiserver.audit import Audit
+from controlplane.local.apiserver.database import DiskFull
 from controlplane.local.apiserver.definitions import Definition, Registry
 from controlplane.local.apiserver.deletion import FOREGROUND, ORPHAN, DeleteOptions, Deletion
 from controlplane.local.apiserver.kinds import CRD_CLEANUP
@@ -26,6 +27,8 @@ Place = tuple[str, Key]
 
 _BATCH = 100
 """Objects looked at before other requests get their turn."""
+_FULL_SECONDS = 0.5
+"""Until it is tried again whether the disk takes writes: nobody tells when it does."""
 
 
 class Collector:
@@ -92,13 +95,22 @@ class Collector:
             await self._wake.wait()
             self._wake.clear()
             while self._due:
-                self.collect_due(limit=_BATCH)
+                try:
+                    self.collect_due(limit=_BATCH)
+                except DiskFull:
+                    await asyncio.sleep(_FULL_SECONDS)
                 await asyncio.sleep(0)
 
     def collect_due(self, *, limit: int) -> None:
-        """Does what is due now, and what becomes due by it."""
+        """Does what is due now, and what becomes due by it. Raises DiskFull: what could not be done is still due."""
         while self._due and limit > 0:
-            self._collect(self._due.popitem(last=False)[0])
+            place = next(iter(self._due))
+            del self._due[place]
+            try:
+                self._collect(place)
+            except DiskFull:
+                self._due[place] = None
+                raise
             limit -= 1
 
     # --- one object

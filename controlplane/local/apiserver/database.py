@@ -7,8 +7,11 @@ What is in memory, and what it means, is `store`'s business.
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +35,10 @@ _DELETE = "DELETE FROM objects WHERE resource = ? AND namespace = ? AND name = ?
 _REMEMBER = "INSERT INTO history (rv, type, resource, namespace, name, previous) VALUES (?, ?, ?, ?, ?, ?)"
 
 
+class DiskFull(OSError):
+    """The store's disk takes no more: the write has not happened, everything before it stands, and the next one may succeed."""
+
+
 @dataclass(frozen=True, slots=True)
 class HistoryRow:
     """One write. The object after it is the `previous` of its next write, or the current one: stored once, not twice."""
@@ -48,42 +55,50 @@ class Database:
     """Used by one thread but for `checkpoint`, which has a connection of its own."""
 
     def __init__(self, path: Path) -> None:
+        """Raises DiskFull."""
         self._path = path
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "wal_autocheckpoint=0", "cache_size=-16000"):
-            self._connection.execute(f"PRAGMA {pragma}")
-        self._connection.executescript(_TABLES)
+        with _explained(path):
+            for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "wal_autocheckpoint=0", "cache_size=-16000"):
+                self._connection.execute(f"PRAGMA {pragma}")
+            self._connection.executescript(_TABLES)
 
     def close(self) -> None:
         self._connection.close()
 
     def write(self, row: HistoryRow, *, body: bytes | None) -> None:
-        """One write and its history row, both or neither. `body` is the object after it, None for a deletion."""
+        """One write and its history row, both or neither. `body` is the object after it, None for a deletion. Raises DiskFull."""
         execute = self._connection.execute
         key = (row.resource, row.namespace, row.name)
-        execute("BEGIN IMMEDIATE")
-        try:
+        with self._transaction():
             execute(_DELETE, key) if body is None else execute(_REPLACE, (*key, body))
             execute(_REMEMBER, (row.rv, row.type, *key, row.previous))
-            execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:
-                execute("ROLLBACK")
-            raise
 
     def forget_history(self, *, up_to: int) -> None:
-        """Drops history rows up to and including that resourceVersion, for good."""
+        """Drops history rows up to and including that resourceVersion, for good. Raises DiskFull: it writes before it frees."""
         execute = self._connection.execute
-        execute("BEGIN IMMEDIATE")
-        execute("DELETE FROM history WHERE rv <= ?", (up_to,))
-        execute("INSERT INTO meta VALUES ('compacted', ?) ON CONFLICT (key) DO UPDATE SET value = max(value, excluded.value)", (up_to,))
-        execute("COMMIT")
+        with self._transaction():
+            execute("DELETE FROM history WHERE rv <= ?", (up_to,))
+            execute("INSERT INTO meta VALUES ('compacted', ?) ON CONFLICT (key) DO UPDATE SET value = max(value, excluded.value)", (up_to,))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with _explained(self._path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:  # SQLite itself rolls back for some errors, a full disk among them
+                    self._connection.execute("ROLLBACK")
+                raise
 
     def checkpoint(self) -> None:
-        """Moves the log into the file, from any thread. PASSIVE: never waits for a writer, never makes one wait."""
+        """Moves the log into the file, from any thread. PASSIVE: never waits for a writer, never makes one wait. Raises DiskFull."""
         connection = sqlite3.connect(self._path, isolation_level=None)
         try:
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            with _explained(self._path):
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         finally:
             connection.close()
 
@@ -102,3 +117,18 @@ class Database:
         """Newest first."""
         rows = self._connection.execute("SELECT rv, type, resource, namespace, name, previous FROM history ORDER BY rv DESC")
         return [HistoryRow(*row) for row in rows]
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """SQLite says it in two ways: SQLITE_FULL, and an I/O error where only a byte of its shared memory had no room."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_FULL and not _is_full(path):
+            raise
+        raise DiskFull(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+
+
+def _is_full(path: Path) -> bool:
+    return os.statvfs(path.parent).f_bavail == 0

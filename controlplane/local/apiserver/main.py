@@ -23,7 +23,7 @@ from controlplane.local.apiserver import private
 from controlplane.local.apiserver.assembly import create_initial_objects, load_crds, new_registry, open_store
 from controlplane.local.apiserver.audit import Audit
 from controlplane.local.apiserver.collector import Collector
-from controlplane.local.apiserver.database import Database
+from controlplane.local.apiserver.database import Database, DiskFull
 from controlplane.local.apiserver.failpoints import Failpoints
 from controlplane.local.apiserver.logs import LogProxy
 from controlplane.local.apiserver.server import Parts, Server, request_factory
@@ -130,8 +130,9 @@ async def _checkpoint(store: Store, *, database: Database) -> None:
     while True:
         await asyncio.sleep(_CHECKPOINT_SECONDS)
         if store.writes_total - done >= _CHECKPOINT_WRITES:
-            done = store.writes_total
-            await asyncio.to_thread(database.checkpoint)
+            with contextlib.suppress(DiskFull):  # the log has it all; tried again
+                await asyncio.to_thread(database.checkpoint)
+                done = store.writes_total
 
 
 async def _listen(server: Server, *, host: str, port: int, stack: contextlib.AsyncExitStack) -> int:

@@ -17,6 +17,7 @@ from aiohttp import web
 from controlplane.local.apiserver import deletion, discovery, scale, tables
 from controlplane.local.apiserver.audit import Audit, preconditions_of
 from controlplane.local.apiserver.control import Control
+from controlplane.local.apiserver.database import DiskFull
 from controlplane.local.apiserver.definitions import Registry
 from controlplane.local.apiserver.deletion import Deletion
 from controlplane.local.apiserver.failpoints import Call, Cut, Failpoints
@@ -29,6 +30,7 @@ from controlplane.local.apiserver.requests import Options, Target, resolve
 from controlplane.local.apiserver.statuses import (
     Refused,
     bad_request,
+    disk_full,
     method_not_allowed,
     not_acceptable,
     not_found,
@@ -87,6 +89,8 @@ class Server:
             return await self._answer(request)
         except Refused as refused:
             return _refuse(refused)
+        except DiskFull:  # of a failpoint that compacts
+            return _refuse(disk_full())
         except Cut:
             _close(request)
             return web.Response()
@@ -181,6 +185,13 @@ class Server:
             raise
 
     def _write(self, request: web.BaseRequest, *, call: Call, options: Options, body: bytes) -> web.Response:
+        """Raises Refused."""
+        try:
+            return self._carry_out(request, call=call, options=options, body=body)
+        except DiskFull as error:
+            raise disk_full() from error
+
+    def _carry_out(self, request: web.BaseRequest, *, call: Call, options: Options, body: bytes) -> web.Response:
         """No await in here: what was read and what is written belong together."""
         target, content_type = call.target, request.headers.get("Content-Type", "")
         if call.verb == "delete":

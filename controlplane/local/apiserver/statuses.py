@@ -150,3 +150,9 @@ def success(name: str, *, group: str, plural: str, uid: str) -> dict[str, Any]:
     """The answer to a deletion that left nothing behind."""
     details = _details(name, group=group, kind=plural, uid=uid)
     return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+
+
+def disk_full() -> Refused:
+    """As etcd without room answers through kube-apiserver."""
+    message = "Internal error occurred: the disk of the API server is full, nothing was written; make room on it and try again"
+    return Refused(message, code=500, reason="InternalError")

@@ -9,13 +9,14 @@ from __future__ import annotations
 import bisect
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 import msgspec
 
-from controlplane.local.apiserver.database import Database, HistoryRow
+from controlplane.local.apiserver.database import Database, DiskFull, HistoryRow
 from controlplane.local.apiserver.selectors import Selector
 
 Key = tuple[str, str]
@@ -166,7 +167,7 @@ class Store:
     # --- writing
 
     def put(self, resource: str, *, key: Key, document: dict[str, Any]) -> Stored:
-        """Creates or replaces; `document` gets its resourceVersion."""
+        """Creates or replaces; `document` gets its resourceVersion. Raises DiskFull."""
         previous = self.get(resource, key=key)
         rv = self.rv + 1
         body = with_resource_version(document, rv=rv)
@@ -175,7 +176,10 @@ class Store:
         return stored
 
     def delete(self, resource: str, *, key: Key, last: dict[str, Any] | None = None) -> Stored:
-        """Removes; `last` is the state to report if it differs from what is stored. Returns that with the new version."""
+        """Removes; `last` is the state to report if it differs from what is stored. Returns that with the new version.
+
+        Raises DiskFull.
+        """
         previous = self.collection(resource).objects[key]
         document = last if last is not None else previous.decode()
         rv = self.rv + 1
@@ -193,10 +197,15 @@ class Store:
         collection = self.collection(event.resource)
         collection.remove(event.stored.key) if body is None else collection.put(event.stored)
         self._history.append(event)
-        if len(self._history) >= self._history_limit + _PRUNE_EVERY:
-            self.compact(keep=self._history_limit)
         for callback in self.on_event:
             callback(event)
+        # STRICTLY AFTER those who are told of the write: it has happened, whatever becomes of the older ones.
+        if len(self._history) >= self._history_limit + _PRUNE_EVERY:
+            self._prune()
+
+    def _prune(self) -> None:
+        with suppress(DiskFull):  # in memory it is forgotten; the rows go with the next batch
+            self.compact(keep=self._history_limit)
 
     def compact(self, *, keep: int = 0) -> None:
         """Forgets all but the last `keep` events, here and in the file."""

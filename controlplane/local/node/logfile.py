@@ -34,6 +34,8 @@ class LogFile:
         self._max_bytes = max_bytes
         self._partial = dict.fromkeys(STREAMS, b"")
         self._waiting: set[asyncio.Event] = set()
+        self._is_cut = False
+        """The last write ended within a line."""
         self._open()
 
     def write(self, stream: str, data: bytes) -> None:
@@ -90,8 +92,9 @@ class LogFile:
             os.replace(self.path, self._older)
             self._open()
             self.generation += 1
+        data = b"\n" + data if self._is_cut else data  # what was cut off must not take the next line with it
         try:
-            os.write(self._fd, data)
+            self._is_cut = os.write(self._fd, data) < len(data)
         except OSError:
             return  # a full disk costs output, never the container: its pipe goes on being drained
         finally:

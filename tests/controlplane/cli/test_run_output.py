@@ -12,7 +12,7 @@ import pytest
 
 from controlplane.cli.run_output import CLOCK_MARGIN, LogInterrupted, LogUnavailable, OutputReader
 from controlplane.cli.tail import Tail
-from k8s.api.run_log import OutputLine, format_end_line, format_output_line
+from k8s.api.run_log import OutputLine, PartialLine, format_end_line, format_output_line, format_partial_line
 
 CREATED = datetime(2026, 8, 9, 10, 0, 0, tzinfo=UTC)
 
@@ -24,6 +24,10 @@ def line(text: str, *, at: str, uid: str = "u1", stream: str = "stdout") -> byte
 
 def end(*, at: str, attempt: int = 1) -> bytes:
     return f"2026-08-09T10:00:{at}Z {format_end_line(run_uid='u1', attempt=attempt)}".encode()
+
+
+def part(text: str, *, at: str, begins: int = 0) -> bytes:
+    return f"2026-08-09T10:00:{at}Z {format_partial_line(run_uid='u1', stream='stdout', at=begins, text=text)}".encode()
 
 
 @dataclass
@@ -58,9 +62,10 @@ class ScriptedLog:
 
 
 def reader_of(log: ScriptedLog, printed: list[str], *, quiet_seconds: float = 0.01) -> OutputReader:
-    return OutputReader(
-        log, run_uid="u1", since=CREATED - CLOCK_MARGIN, emit=lambda line: printed.append(line.message), quiet_seconds=quiet_seconds
-    )
+    def emit(line: OutputLine | PartialLine) -> None:
+        printed.append(line.message if isinstance(line, OutputLine) else f"{line.text}...")
+
+    return OutputReader(log, run_uid="u1", since=CREATED - CLOCK_MARGIN, emit=emit, quiet_seconds=quiet_seconds)
 
 
 async def follow_until_exhausted(log: ScriptedLog, printed: list[str]) -> OutputReader:
@@ -186,7 +191,28 @@ def test_a_tail_counts_each_stream_apart_and_keeps_the_order() -> None:
     tail = Tail(2)
     for stream, text in [("stdout", "1"), ("stderr", "a"), ("stdout", "2"), ("stdout", "3"), ("stderr", "b"), ("stdout", "4")]:
         tail.add(OutputLine("u", stream, text))
-    assert [line.message for line in tail.lines()] == ["a", "3", "b", "4"]
+    assert [line.message for line in tail.lines() if isinstance(line, OutputLine)] == ["a", "3", "b", "4"]
+
+
+def test_a_tail_ends_with_what_is_not_complete() -> None:
+    tail = Tail(1)
+    begun = PartialLine("u", "stdout", 0, "Na")
+    for said in (begun, OutputLine("u", "stdout", "Name? "), begun, OutputLine("u", "stderr", "oh"), PartialLine("u", "stdout", 2, "me? ")):
+        tail.add(said)
+    assert tail.lines() == [
+        OutputLine("u", "stdout", "Name? "),
+        OutputLine("u", "stderr", "oh"),
+        begun,
+        PartialLine("u", "stdout", 2, "me? "),
+    ]
+
+
+async def test_parts_of_lines_are_handed_on_and_a_broken_stream_repeats_none() -> None:
+    printed: list[str] = []
+    first = [part("Na", at="01"), part("me? ", at="02", begins=2), LogInterrupted("cut")]
+    second = [part("me? ", at="02", begins=2), line("Name? Ann", at="03"), None]
+    await follow_until_exhausted(ScriptedLog([first, second]), printed)
+    assert printed == ["Na...", "me? ...", "Name? Ann"]
 
 
 async def test_following_after_a_tail_starts_where_the_tail_ended() -> None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from k8s.api.run_log import EndLine, OutputLine, format_end_line, format_output_line, parse_line
+from k8s.api.run_log import EndLine, OutputLine, PartialLine, format_end_line, format_output_line, format_partial_line, parse_line
 
 
 def _line(message: str) -> str:
@@ -29,8 +29,18 @@ def test_an_end_line_counts_attempts_as_a_terminal_status_does(attempt: int, wri
     assert parse_line(format_end_line(run_uid="u1", attempt=attempt)) == EndLine("u1", written)
 
 
-def test_an_end_line_is_invisible_to_readers_that_filter_by_run_uid() -> None:
-    assert "run_uid" not in json.loads(format_end_line(run_uid="u1", attempt=1))
+@pytest.mark.parametrize("text", ["Name? ", "\r10%", "ü"])
+def test_a_partial_line_survives_the_round_trip_on_one_line(text: str) -> None:
+    written = format_partial_line(run_uid="u1", stream="stdout", at=3, text=text)
+    assert "\n" not in written
+    assert parse_line(written) == PartialLine("u1", "stdout", 3, text)
+
+
+@pytest.mark.parametrize(
+    "line", [format_end_line(run_uid="u1", attempt=1), format_partial_line(run_uid="u1", stream="stdout", at=0, text="x")]
+)
+def test_end_lines_and_partial_lines_are_invisible_to_readers_that_filter_by_run_uid(line: str) -> None:
+    assert "run_uid" not in json.loads(line)
 
 
 @pytest.mark.parametrize("text", ["", "plain text", "[1]", "{}", '{"run_uid": 3}', '{"run_uid": "u1"}', b"\xff\xfe", '{"a":'])

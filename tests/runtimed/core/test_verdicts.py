@@ -20,6 +20,11 @@ from runtimed.core.verdicts import MAX_MESSAGE_BYTES, classify_exit, cut_message
             Reason.RUNTIME_ERROR,
             "killed by signal 9 (SIGKILL)",
         ),
+        (
+            Exit(ExitReason.EXITED, exit_code=1, error_message="exit status 1", is_disk_full=True),
+            Reason.RUNTIME_ERROR,
+            "exit status 1; the disk of its workspace is full: No space left on device",
+        ),
         (Exit(ExitReason.NOT_STARTED, error_message="no args or script provided"), Reason.PREPARE_SOURCE, "no args or script provided"),
         (Exit(ExitReason.NOT_STARTED, error_message="mkdir: no space"), Reason.PREPARE_SOURCE, "mkdir: no space"),
         (Exit(ExitReason.NOT_STARTED, error_message="entrypoint: is a folder"), Reason.RUNTIME_ERROR, "entrypoint: is a folder"),
@@ -35,7 +40,8 @@ def test_a_message_fits_and_is_valid_text(text: str) -> None:
     assert len(cut_message(text).encode()) <= MAX_MESSAGE_BYTES
 
 
-@given(st.text(min_size=0, max_size=3000), st.integers(0, 64))
-def test_the_end_of_stderr_fits_with_its_prefix(tail: str, number: int) -> None:
-    _, message = classify_exit(Exit(ExitReason.EXITED, exit_code=1, signal=number, stderr_tail=tail))
+@given(st.text(min_size=0, max_size=3000), st.integers(0, 64), st.booleans())
+def test_the_end_of_stderr_fits_with_its_prefix(tail: str, number: int, is_full: bool) -> None:
+    _, message = classify_exit(Exit(ExitReason.EXITED, exit_code=1, signal=number, stderr_tail=tail, is_disk_full=is_full))
+    assert message.endswith("No space left on device") or not is_full
     assert len(message.encode()) <= MAX_MESSAGE_BYTES

@@ -132,3 +132,37 @@ def test_lines_that_the_log_refuses_are_told_as_missing_and_the_last_of_them_com
     texts = [text for _, text in messages_of(out)]
     missing = "[output is missing: the log was not written fast enough]"
     assert texts == ["0", missing, "2", missing, "3", "partial"]
+
+
+def test_while_the_log_has_no_room_no_lines_are_made_and_the_end_is_kept_all_the_same() -> None:
+    out: list[str] = []
+    has_room = True
+
+    def write_output(text: str) -> bool:
+        if has_room:
+            out.append(text)
+        return has_room
+
+    log = AttemptLog(to_run(run_body()), attempt=0, pod="p", write=out.append, write_output=write_output, has_room=lambda: has_room)
+    data = b"".join(b"%d\n" % number for number in range(40))
+    pieces = [data[start : start + 7] for start in range(0, len(data), 7)]  # cut within lines
+    for number, piece in enumerate(pieces):
+        has_room = number < 3 or number > 12
+        log.feed("stdout", piece, offset=7 * number, is_truncated=False)
+    log.end()
+    texts = [text for _, text in messages_of(out)]
+    missing = texts.index("[output is missing: the log was not written fast enough]")
+    assert texts[:missing] == [str(number) for number in range(len(texts[:missing]))]
+    assert texts[missing + 2 :] == [str(number) for number in range(40)][-len(texts[missing + 2 :]) :], (
+        "after it a line that lacks its start"
+    )
+    assert len(texts) < 40
+
+
+def test_what_was_passed_over_last_comes_at_the_end() -> None:
+    out: list[str] = []
+    log = AttemptLog(to_run(run_body()), attempt=0, pod="p", write=out.append, write_output=lambda _: False, has_room=lambda: False)
+    for number in range(5):
+        log.feed("stdout", b"%d\n%d" % (number, number), offset=3 * number, is_truncated=False)
+    log.end()
+    assert [text for _, text in messages_of(out)][1:] == ["0", "01", "12", "23", "34", "4"]

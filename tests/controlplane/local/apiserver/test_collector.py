@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from controlplane.local.apiserver.collector import Collector
+from controlplane.local.apiserver.database import DiskFull
 from controlplane.local.apiserver.statuses import Refused
 from tests.contract.http import Json
 from tests.contract.objects import config_map, deployment, pod, run
@@ -133,3 +134,18 @@ def test_a_crd_takes_its_objects_along(world: World, collector: Collector) -> No
 
     assert world.registry.named("runs.kruntimes.io") is None
     assert list(world.store.collection("runs.kruntimes.io").scan(namespace="")) == []
+
+
+def test_what_a_full_disk_kept_it_from_is_done_when_there_is_room(world: World, collector: Collector) -> None:
+    owner = world.create("configmaps", config_map("owner"))
+    for number in range(3):
+        leaf = owned_by(owner, config_map(f"leaf-{number}"))
+        world.create("configmaps", leaf | {"data": {"key": "x" * 50_000}, "metadata": leaf["metadata"] | {"finalizers": ["test/x"]}})
+    world.delete("configmaps", "owner")
+    world.fill_disk()
+    with pytest.raises(DiskFull):
+        world.collect(collector)
+    world.free_disk()
+    world.collect(collector)
+    leaves = [world.find("configmaps", f"leaf-{number}") for number in range(3)]
+    assert all(leaf is not None and b'"deletionTimestamp"' in leaf.body for leaf in leaves)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from controlplane.local.apiserver.database import DiskFull
 from controlplane.local.apiserver.store import Compacted, Event
 from tests.contract.objects import config_map, run
 from tests.controlplane.local.apiserver.world import World
@@ -109,3 +110,40 @@ def test_a_changed_field_selection_of_a_crd_is_in_force_at_once(world: World) ->
     found = world.find("runs.kruntimes.io", "one")
     assert found is not None
     assert found.fields["spec.source.inline"] == "echo hello"
+
+
+def big(name: str) -> dict[str, Any]:
+    """It takes pages of its own."""
+    return {**config_map(name), "data": {"key": "x" * 50_000}}
+
+
+def test_a_write_that_finds_the_disk_full_has_not_happened_and_the_next_one_may(world: World) -> None:
+    rv = world.store.rv
+    world.fill_disk()
+    for _ in range(2):
+        with pytest.raises(DiskFull, match="No space left on device"):
+            world.create("configmaps", big("one"))
+    assert (world.store.rv, world.find("configmaps", "one")) == (rv, None)
+    world.free_disk()
+    assert world.create("configmaps", big("one"))["metadata"]["resourceVersion"] == str(rv + 1)
+
+
+def test_history_that_cannot_be_dropped_for_want_of_room_hides_no_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The write has landed by then: those who watch are told, and whoever made it is not refused."""
+    with World(tmp_path, history=1) as world:
+        told: list[int] = []
+        world.store.on_event.append(lambda event: told.append(event.rv))
+        with monkeypatch.context() as patched:
+            patched.setattr(world.database, "forget_history", refuse)
+            for number in range(600):
+                world.create("configmaps", config_map(f"map-{number}"))
+        assert told == list(range(world.store.rv - 599, world.store.rv + 1))
+        world.store.compact()
+        assert world.create("configmaps", config_map("after"))
+
+    with World(tmp_path, history=1) as again:
+        assert again.find("configmaps", "map-599") is not None
+
+
+def refuse(*, up_to: int) -> None:
+    raise DiskFull

@@ -70,3 +70,13 @@ class World:
     def collect(self, collector: Collector) -> None:
         """Lets it do all that is due now."""
         collector.collect_due(limit=10_000)
+
+    def fill_disk(self) -> None:
+        """SQLite gets no page more, and says what it says on a full disk. The same on a disk that is full: tests/fault/test_disk.py."""
+        self._pages(1)
+
+    def free_disk(self) -> None:
+        self._pages(1 << 30)
+
+    def _pages(self, count: int) -> None:
+        self.database._connection.execute(f"PRAGMA max_page_count={count}")  # never below what there are
