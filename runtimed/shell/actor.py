@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from krtpb.executor.v1 import stream_pb2
@@ -17,54 +16,17 @@ from krtpb.executor.v1 import stream_pb2
 from k8s.api.phases import Reason
 from k8s.api.run import Run
 from runtimed.core import decisions, events
-from runtimed.core.facts import Instant, Timer
+from runtimed.core.facts import Timer
 from runtimed.core.machine import RunMachine
 from runtimed.hooks import run_events
-from runtimed.hooks.artifacts import ArtifactKeeper, KeptArtifacts
+from runtimed.hooks.artifacts import KeptArtifacts
 from runtimed.hooks.env import NOTHING_RESOLVED, Resolved, build_env
-from runtimed.hooks.kept_log import KeptLog, keeps_log
-from runtimed.hooks.logs import STREAMS, AttemptLog
-from runtimed.hooks.metrics import Metrics
 from runtimed.hooks.outputs import OutputsError, read_outputs
-from runtimed.hooks.previews import Outlet
-from runtimed.hooks.state_dir import StateDir
-from runtimed.hooks.stdout import LineWriter
-from runtimed.hooks.workspace import Workspaces
-from runtimed.settings import PodIdentity
 from runtimed.shell import frames
-from runtimed.shell.preparing import Preparing
-from runtimed.shell.session import Session
-from runtimed.shell.slots import Slots
-from runtimed.shell.writes import StatusWriter
+from runtimed.shell.run_output import RunOutput
+from runtimed.shell.services import Services
 
 logger = logging.getLogger(__name__)
-
-_STREAMS = {stream_pb2.OUTPUT_STREAM_STDOUT: "stdout", stream_pb2.OUTPUT_STREAM_STDERR: "stderr"}
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What all actors share."""
-
-    pod: PodIdentity
-    clock: Callable[[], Instant]
-    state_dir: StateDir
-    workspaces: Workspaces
-    preparing: Preparing
-    slots: Slots
-    writer: StatusWriter
-    session: Session
-    lines: LineWriter
-    """Our log."""
-    max_log_bytes: int
-    metrics: Metrics
-    recorder: run_events.Recorder
-    artifacts: ArtifactKeeper | None
-    """None where the Runtime has no store."""
-    start: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
-    """Runs a coroutine in the background, named; its crash ends the process."""
-    fail: Callable[[BaseException], None]
-    """Our bug: ends the process, whose successor re-attaches."""
 
 
 class RunActor:
@@ -79,11 +41,7 @@ class RunActor:
         self._is_handling = False
         self._is_stopped = False
         self._timers: dict[Timer, asyncio.TimerHandle] = {}
-        self._logs: dict[int, AttemptLog] = {}
-        self._kept_logs: dict[int, KeptLog] = {}
-        """For attempts of a Run that asks for its log among its artifacts."""
-        self._begun_here: set[int] = set()
-        """Attempts whose marker this process made: nothing of their output was printed before."""
+        self._output = RunOutput(self.uid, services=services)
         self._last_run: Run | None = None
         self._preparation: asyncio.Task[None] | None = None
         self._resolved: dict[int, Resolved] = {}
@@ -111,17 +69,9 @@ class RunActor:
             self._is_handling = False
 
     def on_output(self, output: stream_pb2.Output) -> None:
-        """Goes to the log as it happens; only the first of an attempt concerns the core."""
-        stream = _STREAMS.get(output.stream)
-        log = self._log(output.key.attempt)
-        if stream is None or log is None:
-            return
-        if not log.offset("stdout") and not log.offset("stderr"):
+        """Only the first of an attempt concerns the core."""
+        if self._output.feed(output, run=self._run):
             self.handle(events.OutputSeen(output.key.attempt))
-        log.feed(stream, output.data, offset=output.offset, is_truncated=output.truncated)  # type: ignore[arg-type]
-        kept = self._kept_logs.get(output.key.attempt) if self._kept_logs else None
-        if kept is not None:
-            kept.feed(stream, output.data, offset=output.offset, is_truncated=output.truncated)  # type: ignore[arg-type]
 
     def stop(self) -> None:
         """The process ends, or nothing is left to do. What is on disk is enough for a successor."""
@@ -129,8 +79,12 @@ class RunActor:
         for handle in self._timers.values():
             handle.cancel()
         self._timers.clear()
-        for log in self._logs.values():
-            log.stop()
+        self._output.stop()
+
+    @property
+    def _run(self) -> Run | None:
+        """As last seen, also when it is gone."""
+        return self.machine.state.view or self._last_run
 
     # -- slots, workspace ---------------------------------------------------------------------------------------------
 
@@ -183,7 +137,7 @@ class RunActor:
             self.handle(events.MarkerFailed(decision.marker.attempt, f"prepare source: start marker: {error.strerror}"))
             return
         if marker is decision.marker:
-            self._begun_here.add(marker.attempt)
+            self._output.begin(marker.attempt)
         run = self.machine.state.view
         if run is not None:
             self._services.metrics.note_claim(run, now=self._services.clock().wall)
@@ -191,10 +145,7 @@ class RunActor:
 
     def _drop_marker(self, decision: decisions.DropMarker) -> None:
         self._services.state_dir.drop_marker(self.uid, decision.attempt)
-        self._kept_logs.pop(decision.attempt, None)
-        if self._keeps_log(self._last_run):
-            for stream in STREAMS:
-                self._services.state_dir.drop_log(self.uid, decision.attempt, stream)
+        self._output.drop(decision.attempt, run=self._run)
 
     def _write_record(self, decision: decisions.WriteRecord) -> None:
         try:
@@ -219,9 +170,8 @@ class RunActor:
         run_events.tell_retrying(self._services.recorder, decision.run, attempt=decision.attempt)
 
     def _send_attach(self, decision: decisions.SendAttach) -> None:
-        log = self._log(decision.attempt)
-        offsets = (log.offset("stdout"), log.offset("stderr")) if log else (0, 0)
-        self._services.session.send(frames.attach(self.uid, decision.attempt, stdout_offset=offsets[0], stderr_offset=offsets[1]))
+        stdout, stderr = self._output.offsets(decision.attempt, run=self._run)
+        self._services.session.send(frames.attach(self.uid, decision.attempt, stdout_offset=stdout, stderr_offset=stderr))
 
     def _send_cancel(self, decision: decisions.SendCancel) -> None:
         self._services.session.send(frames.cancel(self.uid, decision.attempt))
@@ -231,38 +181,8 @@ class RunActor:
 
     # -- output -------------------------------------------------------------------------------------------------------
 
-    def _log(self, attempt: int) -> AttemptLog | None:
-        log = self._logs.get(attempt)
-        run = self.machine.state.view or self._last_run
-        if log is None and run is not None:
-            state_dir, lines = self._services.state_dir, self._services.lines
-            printed = (0, 0) if attempt in self._begun_here else state_dir.read_printed(self.uid, attempt)
-            if self._keeps_log(run):
-                self._kept_logs[attempt] = KeptLog(
-                    lambda stream: state_dir.log_path(self.uid, attempt, stream), taken=printed, max_bytes=self._services.max_log_bytes
-                )
-            log = self._logs[attempt] = AttemptLog(
-                run,
-                attempt=attempt,
-                pod=self._services.pod.name,
-                write=lines.write,
-                write_output=lines.write_output,
-                has_room=lines.has_room,
-                max_bytes=self._services.max_log_bytes,
-                printed=printed,
-                note_printed=lambda stdout, stderr: state_dir.note_printed(self.uid, attempt, stdout=stdout, stderr=stderr),
-                previews=Outlet(asyncio.get_running_loop().call_later, lines.is_free, lines.write),
-            )
-        return log
-
-    def _keeps_log(self, run: Run | None) -> bool:
-        return self._services.artifacts is not None and run is not None and keeps_log(run)
-
     def _end_output(self, decision: decisions.EndOutput) -> None:
-        log = self._log(decision.attempt)
-        if log is not None:
-            log.end()
-            del self._logs[decision.attempt]
+        self._output.end(decision.attempt, run=self._run)
 
     def _read_outputs(self, decision: decisions.ReadOutputs) -> None:
         workspace, log_store = self.machine.state.workspace, self._log_store_for(decision.attempt)
@@ -285,18 +205,13 @@ class RunActor:
     def _log_store_for(self, attempt: int) -> Mapping[str, Any] | None:
         """Where its log goes, if it is to be kept and there is any."""
         keeper = self._services.artifacts
-        if keeper is None or not self._keeps_log(self._last_run):
-            return None
-        self._log(attempt)  # of a process before this one, if nothing of it came here
-        kept = self._kept_logs.get(attempt)
-        return keeper.snapshot if kept is not None and kept.has_any else None
+        return keeper.snapshot if keeper is not None and self._output.has_kept(attempt, run=self._run) else None
 
     # -- artifacts ----------------------------------------------------------------------------------------------------
 
     def _upload_artifacts(self, decision: decisions.UploadArtifacts) -> None:
         assert self._services.artifacts is not None  # the store that the core was told of is its
-        kept = self._kept_logs.get(decision.attempt)
-        self._upload = self._services.artifacts.begin(decision, own=kept.finish() if kept else ())
+        self._upload = self._services.artifacts.begin(decision, own=self._output.kept_files(decision.attempt))
         self._start(self._upload.run(self.handle), "upload of artifacts")
 
     def _stop_upload(self, decision: decisions.StopUpload) -> None:
@@ -320,7 +235,7 @@ class RunActor:
         self.handle(event)
 
     def _read_run(self, decision: decisions.ReadRun) -> None:
-        run = self.machine.state.view or self._last_run
+        run = self._run
         assert run is not None  # a write was made of it
         self._start(self._read(run), "read after a write")
 
@@ -361,7 +276,7 @@ class RunActor:
         return self._services.start(work, f"{what} {self.uid}")
 
     def _log_line(self, level: int, message: str, attempt: int | None, reason: str, **fields: object) -> None:
-        run = self.machine.state.view or self._last_run
+        run = self._run
         logger.log(
             level,
             message,

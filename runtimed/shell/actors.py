@@ -16,7 +16,8 @@ from runtimed.core.facts import Held
 from runtimed.core.machine import RunMachine
 from runtimed.hooks.state_dir import Remains
 from runtimed.shell import frames
-from runtimed.shell.actor import RunActor, Services
+from runtimed.shell.actor import RunActor
+from runtimed.shell.services import Services
 
 
 class Actors:

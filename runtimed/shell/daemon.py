@@ -37,12 +37,12 @@ from runtimed.hooks.status_proxy import serve_status
 from runtimed.hooks.stdout import LineWriter
 from runtimed.hooks.workspace import Workspaces
 from runtimed.settings import PodIdentity, RuntimedSettings
-from runtimed.shell.actor import Services
 from runtimed.shell.actors import Actors
 from runtimed.shell.bound_runs import bound_to, follow_bound
 from runtimed.shell.draining import drain
 from runtimed.shell.own_pod import read_if_deleted, read_own_pod
 from runtimed.shell.preparing import Preparing
+from runtimed.shell.services import Services
 from runtimed.shell.session import CHANNEL_OPTIONS, Session
 from runtimed.shell.slots import Slots
 from runtimed.shell.writes import StatusWriter
