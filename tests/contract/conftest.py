@@ -51,8 +51,6 @@ def kubectl(server: ApiServer, folders: Callable[[str], Path]) -> Kubectl:
 @pytest.fixture
 def one(kubectl: Kubectl) -> Kubectl:
     """With a Run that is running."""
-    kubectl.create(run())
-    kubectl.ok(
-        "patch", "run", "one", "--subresource=status", "--type=merge", "-p", '{"status": {"phase": "Running", "assignedPod": "pod-1"}}'
-    )
+    kubectl.send("POST", kubectl.runs_path, run())
+    kubectl.send("PATCH", f"{kubectl.runs_path}/one/status", {"status": {"phase": "Running", "assignedPod": "pod-1"}})
     return kubectl

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from controlplane.local.node.host import memory_root_of
 from k8s.api import names
-from tests.fault.processes import metrics_of
+from tests.fault.processes import metrics_at, metrics_port_of
 
 if TYPE_CHECKING:
     from tests.fault.platform import Platform
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 CANARY: Final = "canary-4f7d2c-do-not-leak"
 SECRET, GIT_SECRET, S3_SECRET = "canary", "canary-git", "canary-s3"
 UNREACHABLE: Final = "127.0.0.1:1"
+SERVING_METRICS = ("scheduler", "controllers", "runtimed")
 _STORE = ("store.db", "store.db-wal", "store.db-shm")
 _READ_BYTES = 1 << 20
 
@@ -76,15 +77,22 @@ class Search:
         self._platform = platform
         self._read: dict[tuple[int, int], int] = {}
         """By device and inode: a log that is turned over is still the same."""
+        self._metrics_ports: dict[int, int] = {}
 
     def in_files(self) -> list[str]:
         return [f"P8: a canary is in {path}" for path in self._files() if self._is_in_file(path)]
 
     def in_metrics(self) -> list[str]:
-        roles = self._platform.roles()
-        return [
-            f"P8: a canary is in the metrics of {role}" for role, pids in roles.items() for pid in pids if is_in(metrics_of(pid).encode())
+        serving = [
+            (role, pid) for role, pids in self._platform.roles().items() for pid in pids if role.partition("-")[0] in SERVING_METRICS
         ]
+        return [f"P8: a canary is in the metrics of {role}" for role, pid in serving if is_in(self._metrics(pid))]
+
+    def _metrics(self, pid: int) -> bytes:
+        """Where a process serves them is looked for once."""
+        port = self._metrics_ports.get(pid) or metrics_port_of(pid)
+        self._metrics_ports[pid] = port
+        return metrics_at(port).encode() if port else b""
 
     def _files(self) -> Iterator[Path]:
         platform = self._platform

@@ -118,16 +118,26 @@ def _name_of(pid: int) -> str:
 
 
 def metrics_of(pid: int) -> str:
-    """What the process serves at /metrics, wherever that is."""
+    """What the process serves at /metrics, wherever that is; empty for one that does not."""
+    port = metrics_port_of(pid)
+    return metrics_at(port) if port else ""
+
+
+def metrics_port_of(pid: int) -> int:
+    """0 where it serves none."""
     for connection in psutil.Process(pid).net_connections(kind="tcp"):
-        if connection.status != psutil.CONN_LISTEN:
-            continue
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{connection.laddr.port}/metrics", timeout=2) as answer:
-                return str(answer.read().decode())
-        except (OSError, ValueError, HTTPException):
-            continue  # gRPC is served there, or health
-    return ""
+        if connection.status == psutil.CONN_LISTEN and metrics_at(connection.laddr.port):
+            return int(connection.laddr.port)
+    return 0
+
+
+def metrics_at(port: int) -> str:
+    """Empty where something else is served: gRPC, or health."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=2) as answer:
+            return str(answer.read().decode())
+    except (OSError, ValueError, HTTPException):
+        return ""
 
 
 def metric(pid: int, name: str) -> float:

@@ -264,8 +264,8 @@ def test_row_42_a_canary_in_metrics_is_found() -> None:
         serving = threading.Thread(target=server.serve_forever)
         serving.start()
         try:
-            this = SimpleNamespace(roles=lambda: {"this test": [os.getpid()]})
-            assert Search(this).in_metrics() == ["P8: a canary is in the metrics of this test"]  # type: ignore[arg-type]
+            this = SimpleNamespace(roles=lambda: {"scheduler-2": [os.getpid()]})
+            assert Search(this).in_metrics() == ["P8: a canary is in the metrics of scheduler-2"]  # type: ignore[arg-type]
         finally:
             server.shutdown()
             serving.join()

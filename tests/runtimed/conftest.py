@@ -1,4 +1,4 @@
-"""Fixtures of the integration tests: one embedded API server a module, one Pod a test."""
+"""Fixtures of the integration tests: one embedded API server a module, one real one for all, one Pod a test."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ def embedded_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedA
         yield server
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def real_api() -> Iterator[RealApiServer]:
+    """One for all modules: it takes five seconds to start, and every Pod and Run has a name of its own."""
     need_binaries()
     with RealApiServer() as server:
         server.bind_runtimed(NAMESPACE)
