@@ -201,7 +201,7 @@ def test_the_same_folder_packs_to_the_same_bytes(filesystem: FilesystemStore, wo
 
 
 def test_a_file_of_many_chunks_has_the_right_digest(filesystem: FilesystemStore, workspace: Path, staging: Path) -> None:
-    data = os.urandom(CHUNK_BYTES) * 5 + b"end"  # more than is written back at a time, too
+    data = os.urandom(CHUNK_BYTES) * 9 + b"end"  # more than is written back at a time, too
     (staging / "large").write_bytes(data)
     ref = upload(filesystem, workspace)["large"]
     assert (ref.size_bytes, ref.digest) == (len(data), digest(data))
