@@ -19,11 +19,12 @@ from runtimed.artifacts.guard import Guard
 from runtimed.artifacts.layout import NAMESPACES, RUNS, Owner, artifact_path, run_parts
 from runtimed.artifacts.source import Intake, Source, Stored
 from runtimed.artifacts.stores import READ_BYTES
+from runtimed.artifacts.writeback import begin_writeback
 
 FOLDER_MODE: Final = 0o750
 FILE_MODE: Final = 0o640
-WRITEBACK_BYTES: Final = 8 << 20
-"""So much is given to the volume at a time, while the rest is still copied."""
+WRITEBACK_BYTES: Final = 32 << 20
+"""So much is given to the volume at a time while the rest is still copied: else it had nothing to do before, and we nothing after."""
 
 
 class FilesystemStore:
@@ -131,7 +132,7 @@ def _copy(intake: Intake, *, folder: int, guard: Guard, taken_before: int) -> No
                 _write(target, chunk)
                 guard.note(taken_before + intake.size)
                 if intake.size - on_its_way >= WRITEBACK_BYTES:
-                    _begin_writeback(target, on_its_way, intake.size)
+                    begin_writeback(target, on_its_way, intake.size)
                     on_its_way = intake.size
         # What a Run's status says is kept outlives a crash of the node.
         os.fsync(target)
@@ -142,15 +143,6 @@ def _copy(intake: Intake, *, folder: int, guard: Guard, taken_before: int) -> No
 def _write(target: int, chunk: memoryview) -> None:
     while chunk:
         chunk = chunk[os.write(target, chunk) :]
-
-
-def _begin_writeback(target: int, begin: int, end: int) -> None:
-    """Without waiting for it: else the volume would have nothing to do while we copy, and we nothing while we sync.
-
-    That is what Linux does first when it is told that dirty pages are not needed any more; the file is written as before where it does
-    not.
-    """
-    os.posix_fadvise(target, begin, end - begin, os.POSIX_FADV_DONTNEED)
 
 
 def _pieces(fd: int, offset: int) -> Iterator[bytes]:

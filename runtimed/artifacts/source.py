@@ -15,9 +15,10 @@ from runtimed.artifacts.errors import ArtifactRefused
 
 FILE: Final = "file"
 DIRECTORY: Final = "directory"
-CHUNK_BYTES: Final = 1 << 20
-CHUNKS_IN_FLIGHT: Final = 3
-"""One that is read or stored, one that is hashed, one between them."""
+CHUNK_BYTES: Final = 4 << 20
+"""Much, because two threads wait for each other at the end of each: on a busy machine every such turn costs milliseconds."""
+CHUNKS_IN_FLIGHT: Final = 2
+"""One is hashed while it is stored and the next is read."""
 
 
 @dataclass(frozen=True, slots=True)

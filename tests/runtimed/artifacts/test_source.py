@@ -13,15 +13,13 @@ import pytest
 from runtimed.artifacts.errors import ArtifactRefused
 from runtimed.artifacts.source import CHUNK_BYTES, FILE, Intake, Source
 
-MIB = CHUNK_BYTES
 
-
-def source_of(path: Path, *, max_bytes: int = 100 * MIB) -> Source:
+def source_of(path: Path, *, max_bytes: int = 1 << 30) -> Source:
     fd = os.open(path, os.O_RDONLY)
     return Source("data", FILE, "", fd, os.fstat(fd).st_size, max_bytes)
 
 
-@pytest.mark.parametrize("size", [0, 1, MIB - 1, MIB, MIB + 1, 3 * MIB, 4 * MIB + 7])
+@pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES, 4 * CHUNK_BYTES + 7])
 def test_chunks_are_the_file_and_the_digest_is_theirs(tmp_path: Path, size: int) -> None:
     data = os.urandom(size)
     (tmp_path / "data").write_bytes(data)
@@ -31,7 +29,7 @@ def test_chunks_are_the_file_and_the_digest_is_theirs(tmp_path: Path, size: int)
     os.close(intake.source.fd)
 
 
-@pytest.mark.parametrize("size", [10, 2 * MIB])
+@pytest.mark.parametrize("size", [10, 2 * CHUNK_BYTES])
 def test_a_file_that_grows_is_taken_up_to_the_limit_and_no_further(tmp_path: Path, size: int) -> None:
     (tmp_path / "data").write_bytes(b"x" * size)
     intake = Intake(source_of(tmp_path / "data", max_bytes=size + 5))
@@ -47,7 +45,7 @@ def test_a_file_that_grows_is_taken_up_to_the_limit_and_no_further(tmp_path: Pat
 
 
 def test_whoever_leaves_early_leaves_no_thread_behind(tmp_path: Path) -> None:
-    (tmp_path / "data").write_bytes(b"x" * (5 * MIB))
+    (tmp_path / "data").write_bytes(b"x" * (5 * CHUNK_BYTES))
     intake = Intake(source_of(tmp_path / "data"))
     before = threading.active_count()
     with closing(intake.chunks()) as chunks:

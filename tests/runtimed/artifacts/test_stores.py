@@ -17,6 +17,7 @@ from runtimed.artifacts.errors import ArtifactMissing, ArtifactRefused
 from runtimed.artifacts.filesystem import FilesystemStore
 from runtimed.artifacts.job import Limits
 from runtimed.artifacts.s3 import S3ArtifactStore
+from runtimed.artifacts.source import CHUNK_BYTES
 from runtimed.artifacts.stores import READ_BYTES, ArtifactStore
 from tests.cluster.object_store import ObjectStore
 from tests.runtimed.artifacts.fixtures import NOW, OWNER, UID
@@ -200,7 +201,7 @@ def test_the_same_folder_packs_to_the_same_bytes(filesystem: FilesystemStore, wo
 
 
 def test_a_file_of_many_chunks_has_the_right_digest(filesystem: FilesystemStore, workspace: Path, staging: Path) -> None:
-    data = os.urandom(1 << 20) * 17 + b"end"
+    data = os.urandom(CHUNK_BYTES) * 9 + b"end"  # more than is written back at a time, too
     (staging / "large").write_bytes(data)
     ref = upload(filesystem, workspace)["large"]
     assert (ref.size_bytes, ref.digest) == (len(data), digest(data))
