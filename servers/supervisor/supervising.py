@@ -125,10 +125,12 @@ class Supervisor:
     def _start(self, spec: StartSpec) -> None:
         if spec.ticket in self._by_ticket:
             raise BadMessage("id: is running already")
+        # STRICTLY BEFORE the order is written: on another processor the child may have ended before this line is done.
+        started_micros = _now_micros()
         if self._warm and (taken := self._warm.take(spec)):
             kept, held = taken
             self._assign(kept, spec=spec)
-            self.say({"op": "started", "id": spec.ticket, "pid": held.pid, "micros": _now_micros(), "warm": True}, fds=held.output)
+            self.say({"op": "started", "id": spec.ticket, "pid": held.pid, "micros": started_micros, "warm": True}, fds=held.output)
         else:
             self._start_fresh(spec)
 

@@ -24,6 +24,7 @@ class Heard:
     events: list[str] = field(default_factory=list)
     accepted: list[bool] = field(default_factory=list)
     pid: int = 0
+    started_unix_micros: int = 0
     stdout: bytes = b""
     stderr: bytes = b""
     truncated: set[int] = field(default_factory=set)
@@ -130,7 +131,7 @@ class Session:
             case "accepted":
                 heard.accepted.append(event.duplicate)
             case "started":
-                heard.pid = event.pid
+                heard.pid, heard.started_unix_micros = event.pid, event.started_unix_micros
             case "output":
                 _take_output(heard, event)
             case "exited":

@@ -79,6 +79,13 @@ async def test_each_child_runs_one_run_and_is_replaced_after_it(own_session: Ses
         seen.add(heard.pid)
 
 
+async def test_a_held_child_is_started_before_what_it_does_and_ended_after_it(own_session: Session, own_server: ServerProcess) -> None:
+    for _ in range(50):
+        own_server.until_held(BASH_HELD)
+        heard = await own_session.run("echo ${EPOCHREALTIME/[^0-9]/}")
+        assert heard.started_unix_micros < int(heard.stdout) < heard.outcome.exited_unix_micros
+
+
 async def test_while_runs_fill_the_slots_no_more_are_held_than_the_rest(own_server: ServerProcess) -> None:
     async with open_session(own_server.port, slots=4) as session:
         own_server.until_held(8)
