@@ -25,13 +25,15 @@ setup: $(INSTALLED) ## Install everything into .venv
 demo: $(INSTALLED) ## Local mode, 120 Runs over the texts in examples/, one result, nothing left running
 	@$(BIN)/python examples/demo.py
 
-test: $(INSTALLED) ## Unit, contract and whole-system tests; needs nothing but Python
-	$(BIN)/python -m pytest -m "not kube and not fault and not mutation and not node"
+# A test here waits more than it computes: two at a time take half as long on two cores. All of a file run in one process, in order.
+WORKERS ?= 2
+test: $(INSTALLED) ## Unit, contract and whole-system tests; needs nothing but Python; WORKERS=n at a time
+	$(BIN)/python -m pytest -m "not kube and not fault and not mutation and not node" --numprocesses=$(WORKERS) --dist=loadfile $(PYTEST)
 
-REPEAT ?= 1
 test-mutants: $(INSTALLED) ## The model of the ownership protocol to its end; each rule taken out of it and of the code in turn: the test named for it must fail
 	$(BIN)/python -m pytest -m mutation
 
+REPEAT ?= 1
 test-fault: $(INSTALLED) ## Every row of docs/reliability.md that one machine can show; REPEAT=3 for three passes
 	@rm -f .fault/figures.jsonl
 	@for pass in $$(seq $(REPEAT)); do echo "pass $$pass of $(REPEAT)"; $(BIN)/python -m pytest tests/fault -m fault -o faulthandler_timeout=200 || exit 1; done

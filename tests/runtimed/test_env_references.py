@@ -113,6 +113,7 @@ async def test_fields_of_the_run_and_of_its_pod_are_given(cluster: Cluster, env_
         ),
         ({"resourceFieldRef": {"resource": "limits.cpu"}}, "resourceFieldRef: is not known to Runs; use fieldRef"),
     ],
+    ids=["not offered", "a ConfigMap's name", "no such key", "absent", "not text", "no such field", "no such source"],
 )
 async def test_what_cannot_be_given_fails_naming_field_object_and_remedy(cluster: Cluster, value_from: dict[str, Any], text: str) -> None:
     run = await cluster.wait(await cluster.script("true", env=[{"name": "A", "value": "1"}, {"name": "B", "valueFrom": value_from}]))
