@@ -10,6 +10,7 @@ readers that filter by it never notice them. Not for runtimed's own log lines: t
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -56,9 +57,14 @@ def format_beginning(*, run_uid: str, run_name: str, namespace: str, runtime: st
     return _encode(line).decode().removesuffix("}") + ',"message":'
 
 
-def complete_line(beginning: str, message: str) -> str:
-    """The line without its line feed. Never longer than the message by more than the keys, and never two lines."""
-    return f"{beginning}{_encode(message).decode()}}}"
+def complete_lines(beginning: str, messages: Sequence[str]) -> str:
+    """A line for each of them (there is at least one), with line feeds between. Each is longer than its message by no more than the keys.
+
+    Encoded as one list: a call for each line took most of the time that a flood takes. `","` is only between two strings, for a
+    quotation mark in one has a backslash before it.
+    """
+    encoded = _encode(messages).decode()[2:-2].replace('","', '"}\n' + beginning + '"')
+    return f'{beginning}"{encoded}"}}'
 
 
 def format_output_line(
@@ -66,7 +72,7 @@ def format_output_line(
 ) -> str:
     """One line on its own."""
     beginning = format_beginning(run_uid=run_uid, run_name=run_name, namespace=namespace, runtime=runtime, pod=pod, stream=stream)
-    return complete_line(beginning, message)
+    return complete_lines(beginning, [message])
 
 
 def format_end_line(*, run_uid: str, attempt: int) -> str:

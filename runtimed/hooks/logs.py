@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from k8s.api.run import Run
-from k8s.api.run_log import complete_line, format_beginning, format_end_line
+from k8s.api.run_log import complete_lines, format_beginning, format_end_line
 from runtimed.hooks.previews import Outlet, Previews, StreamName
 
 STREAMS: Final[tuple[StreamName, ...]] = ("stdout", "stderr")
@@ -64,7 +64,7 @@ class LineSplitter:
 
     def finish(self) -> list[str]:
         """The last line, if it has no line end."""
-        return _present([self.take_partial()])
+        return _present(self.take_partial())
 
     @property
     def partial_bytes(self) -> int:
@@ -85,7 +85,7 @@ class LineSplitter:
         head, separator, last = data.rpartition(b"\n")
         complete: list[str] = []
         if separator:
-            complete = _present((b"".join(self._partial) + head).split(b"\n"))
+            complete = _present(b"".join(self._partial) + head)
             self._partial.clear()
             self._partial_bytes = 0
         self._partial.append(last)
@@ -95,9 +95,12 @@ class LineSplitter:
         return complete
 
 
-def _present(lines: list[bytes]) -> list[str]:
-    stripped = (line.removesuffix(b"\r") for line in lines)
-    return [line.decode("utf-8", "replace") for line in stripped if line]
+def _present(data: bytes) -> list[str]:
+    """Its lines without their ends; those that are not empty."""
+    lines = data.decode("utf-8", "replace").split("\n")
+    if b"\r" in data:
+        lines = [line.removesuffix("\r") for line in lines]
+    return list(filter(None, lines))
 
 
 def _never_refusing(write: Callable[[str], None]) -> Callable[[str], bool]:
@@ -129,7 +132,7 @@ class LastOutput:
         return rest if is_cut and separator else data
 
     def lines(self) -> list[str]:
-        return _present(self.text().split(b"\n"))
+        return _present(self.text())
 
 
 class AttemptLog:
@@ -205,7 +208,7 @@ class AttemptLog:
         self.stop()
         for stream, splitter in self._streams.items():
             if stream in self._refused:
-                self._write(complete_line(self._beginnings[stream], REFUSED_LINE))
+                self._write(complete_lines(self._beginnings[stream], [REFUSED_LINE]))
                 self._keep_last(stream, splitter.take_partial())
             last = self._last.get(stream)
             for text in self._texts(stream, last.lines() if last else splitter.finish()):
@@ -222,7 +225,7 @@ class AttemptLog:
         """As far as there is room; the rest may be among the last."""
         for number, text in enumerate(self._texts(stream, lines)):
             if stream in self._refused:
-                text = f"{complete_line(self._beginnings[stream], REFUSED_LINE)}\n{text}"
+                text = f"{complete_lines(self._beginnings[stream], [REFUSED_LINE])}\n{text}"
             if not self._write_output(text):
                 self._refused.add(stream)
                 self._keep_lines(stream, lines[number * LINES_A_WRITE :])
@@ -231,7 +234,7 @@ class AttemptLog:
             self._last.pop(stream, None)  # what was refused before is not the last any more
             self._room_bytes -= len(text)
             if self._room_bytes <= 0:
-                self._write(complete_line(self._beginnings[stream], TRUNCATED_LINE))
+                self._write(complete_lines(self._beginnings[stream], [TRUNCATED_LINE]))
                 self._keep_lines(stream, lines[(number + 1) * LINES_A_WRITE :])
                 for each, splitter in self._streams.items():
                     self._keep_last(each, splitter.take_partial())
@@ -241,10 +244,11 @@ class AttemptLog:
         """Several lines in one write: a line a call costs more than what is in it."""
         beginning = self._beginnings[stream]
         for start in range(0, len(lines), LINES_A_WRITE):
-            yield "\n".join(complete_line(beginning, line) for line in lines[start : start + LINES_A_WRITE])
+            yield complete_lines(beginning, lines[start : start + LINES_A_WRITE])
 
     def _keep_lines(self, stream: StreamName, lines: list[str]) -> None:
-        self._keep_last(stream, "".join(f"{line}\n" for line in lines).encode("utf-8", "replace"))
+        if lines:
+            self._keep_last(stream, ("\n".join(lines) + "\n").encode("utf-8", "replace"))
 
     def _keep_last(self, stream: StreamName, data: bytes) -> None:
         if data:

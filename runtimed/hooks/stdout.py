@@ -6,6 +6,7 @@ What the pipe does not take at once is kept, up to a limit; above it whole lines
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import os
 from collections import deque
@@ -13,6 +14,8 @@ from typing import Final
 
 logger = logging.getLogger(__name__)
 
+BUFFERS_A_WRITE: Final = 16
+"""More than a pipe takes, where the buffers are those of a flood."""
 MAX_PENDING_BYTES: Final = 16 << 20
 """Enough for what a busy Pod prints while its node's log is slow."""
 
@@ -72,21 +75,25 @@ class LineWriter:
     def _flush(self) -> None:
         while self._pending:
             try:
-                written = os.write(self._fd, self._pending[0])
+                written = os.writev(self._fd, list(itertools.islice(self._pending, BUFFERS_A_WRITE)))
             except BlockingIOError:
                 self._wait_for_room()
                 return
             except OSError as error:
                 self._give_up(error)
                 return
-            self._pending_bytes -= written
-            if written < len(self._pending[0]):
-                self._pending[0] = self._pending[0][written:]
-            else:
-                self._pending.popleft()
+            self._take_off(written)
         if self._is_waiting:
             self._is_waiting = False
             asyncio.get_running_loop().remove_writer(self._fd)
+
+    def _take_off(self, written: int) -> None:
+        self._pending_bytes -= written
+        while written:
+            first = self._pending.popleft()
+            if written < len(first):
+                self._pending.appendleft(first[written:])
+            written -= min(written, len(first))
 
     def _wait_for_room(self) -> None:
         if not self._is_waiting:

@@ -10,7 +10,7 @@ import fcntl
 import os
 from collections.abc import Callable
 
-from servers.sdk.limits import READ_BYTES
+from servers.sdk.limits import FLOOD_BYTES, FLOOD_PORTION_BYTES, FLOOD_REST_SECONDS, READ_BYTES
 from servers.sdk.retained import RetainedOutput
 
 # One buffer for all pipes: reads are synchronous, and what is kept is copied out before the next.
@@ -18,13 +18,19 @@ _scratch = memoryview(bytearray(READ_BYTES))
 
 
 class PipeReader:
-    """Owns the read end of one pipe. `on_data` is called when there is more to be had from `into`."""
+    """Owns the read end of one pipe. `on_data` is called when there is more to be had from `into`.
+
+    A flood is read in portions with a rest after each: drained as fast as it comes it would take both processors, its own and ours,
+    from all other Runs.
+    """
 
     def __init__(self, fd: int, *, into: RetainedOutput, on_data: Callable[[], None]) -> None:
         self._fd = fd
         self._into = into
         self._on_data = on_data
         self._loop = asyncio.get_running_loop()
+        self._portion_bytes = 0
+        """Of a flood, since the last rest."""
         self._loop.add_reader(fd, self._read)
 
     def finish(self) -> None:
@@ -55,4 +61,17 @@ class PipeReader:
             return 0
         self._into.write(_scratch[:count])
         self._on_data()
+        if self._into.total_bytes > FLOOD_BYTES:
+            self._slow_down(count)
         return count
+
+    def _slow_down(self, count: int) -> None:
+        self._portion_bytes += count
+        if self._portion_bytes >= FLOOD_PORTION_BYTES:
+            self._portion_bytes = 0
+            self._loop.remove_reader(self._fd)
+            self._loop.call_later(FLOOD_REST_SECONDS, self._go_on)
+
+    def _go_on(self) -> None:
+        if self._fd >= 0:
+            self._loop.add_reader(self._fd, self._read)

@@ -20,7 +20,7 @@ GRACE_SECONDS = 2.0
 DEAF = (
     "trap '' TERM; (setsid bash -c 'trap \"\" TERM HUP; exec >/dev/null 2>&1; while :; do sleep 100; done' & ); while :; do sleep 100; done"
 )
-CONTROLS = 80
+CONTROLS = 500
 
 
 async def test_a_timeout_ends_an_attempt_between_1_and_1_1_seconds_after_its_start_also_on_retry(platform: Platform) -> None:

@@ -182,18 +182,25 @@ async def shimmed_pod(
             yield rig, cluster
 
 
+def move_clock(offset: Path, seconds: int) -> None:
+    """At once: whoever reads the time meanwhile finds the old offset or the new one, never an empty file."""
+    fresh = offset.with_suffix(".new")
+    fresh.write_text(str(seconds))
+    fresh.replace(offset)
+
+
 @pytest.mark.parametrize("jump_seconds", [3600, -3600])
 async def test_row_24_the_wall_clock_jumps(api: EmbeddedApiServer, tmp_path: Path, jump_seconds: int) -> None:
     """Timeouts and back-offs last as long as they should: to a process the monotonic clock is the only one that measures."""
     offset = tmp_path / "offset"
-    offset.write_text("0")
+    move_clock(offset, 0)
     async with shimmed_pod(api, program=("-m", JUMPING, "runtimed"), KRT_SHIM_CLOCK=str(offset)) as (_, cluster):
         noted = tmp_path / "noted"
         run = await cluster.script(
             f"echo $EPOCHREALTIME >> {noted}; sleep 600", timeout="2s", retryPolicy={"maxAttempts": 2, "backoff": "1s"}
         )
         await cluster.wait(run, lambda run: run.phase == "Running")
-        offset.write_text(str(jump_seconds))
+        move_clock(offset, jump_seconds)
         run = await cluster.wait(run)
         ended_at = time.time()
         starts = [float(line) for line in noted.read_text().split()]
@@ -210,7 +217,7 @@ async def test_row_24_the_wall_clock_jumps(api: EmbeddedApiServer, tmp_path: Pat
 async def test_row_24_a_leader_keeps_its_lease_when_the_clock_jumps(api: EmbeddedApiServer, tmp_path: Path, jump_seconds: int) -> None:
     """And no standby takes it: both measure by what they saw and when, not by what the other wrote."""
     offset = tmp_path / "offset"
-    offset.write_text("0")
+    move_clock(offset, 0)
     environment = os.environ | {"KRT_SHIM_CLOCK": str(offset), "PYTHONPATH": os.pathsep.join([str(REPO), str(REPO / "proto")])}
     flags = ["--metrics-bind-address=0", "--health-probe-bind-address=0", f"--kubeconfig={api.kubeconfig}", *LEADING]
     command = [sys.executable, "-m", JUMPING, "controlplane.scheduler", *flags]
@@ -223,7 +230,7 @@ async def test_row_24_a_leader_keeps_its_lease_when_the_clock_jumps(api: Embedde
             await watching.until(lambda: f"_{leader.pid}_" in watching.holder(SCHEDULER_LEASE), seconds=20, what="it leads")
             standby = Child([sys.executable, "-m", "controlplane.scheduler", *flags], log=tmp_path / "standby.log", env=environment)
             before = watching.lease(SCHEDULER_LEASE)["spec"]
-            offset.write_text(str(jump_seconds))
+            move_clock(offset, jump_seconds)
             await asyncio.sleep(2 * LEASE_SECONDS)
             after = watching.lease(SCHEDULER_LEASE)["spec"]
         finally:

@@ -17,7 +17,8 @@ HOSTILE = {
     "a socket": (f"rm {O}; python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"outputs\")'",
                  "OutputsInvalid", "it must be a regular file"),
     "a sparse terabyte": (f"truncate -s 1T {O}", "OutputsTooLarge", "1099511627776 bytes, over the limit of 1048576"),
-    "binary": (f"head -c 1000 /dev/urandom > {O}", "OutputsInvalid", "not valid UTF-8"),
+    # The first byte is no character: at random, a first line could be text.
+    "binary": (f"(printf '\\377'; head -c 1000 /dev/urandom) > {O}", "OutputsInvalid", "not valid UTF-8"),
     "no equals sign": (f"echo nonsense >> {O}", "OutputsInvalid", "line 2: no '='; write key=value"),
     "no key": (f"echo =x >> {O}", "OutputsInvalid", "line 2: empty key; write key=value"),
     "65 keys": (f"for i in {{1..64}}; do echo k$i=v >> {O}; done", "OutputsTooLarge", "outputs file: 65 keys, over the limit of 64"),

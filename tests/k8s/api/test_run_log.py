@@ -5,8 +5,20 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from k8s.api.run_log import EndLine, OutputLine, PartialLine, format_end_line, format_output_line, format_partial_line, parse_line
+from k8s.api.run_log import (
+    EndLine,
+    OutputLine,
+    PartialLine,
+    complete_lines,
+    format_beginning,
+    format_end_line,
+    format_output_line,
+    format_partial_line,
+    parse_line,
+)
 
 
 def _line(message: str) -> str:
@@ -22,6 +34,13 @@ def test_an_output_line_survives_the_round_trip_on_one_line(message: str) -> Non
     line = _line(message)
     assert "\n" not in line
     assert parse_line(line.encode()) == OutputLine("u1", "stderr", message)
+
+
+@given(st.lists(st.text(alphabet=st.sampled_from('",\\ab ü\x07{}')), min_size=1, max_size=8))
+def test_many_lines_at_once_are_the_same_as_each_on_its_own(messages: list[str]) -> None:
+    beginning = format_beginning(run_uid="u1", run_name="r", namespace="ns", runtime="bash", pod="p", stream="stderr")
+    assert complete_lines(beginning, messages).split("\n") == [_line(message) for message in messages]
+    assert [parse_line(_line(message)) for message in messages] == [OutputLine("u1", "stderr", message) for message in messages]
 
 
 @pytest.mark.parametrize(("attempt", "written"), [(0, 1), (1, 1), (2, 2)])
