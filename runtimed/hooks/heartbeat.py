@@ -11,12 +11,14 @@ from typing import Any, Final
 from k8s.api.errors import KrtError
 from k8s.api.names import RUNTIMED_READY_CONDITION
 from k8s.api.timestamps import format_timestamp
-from k8s.client import PODS, ApiClient, message_of, strategic_patch
+from k8s.client import PODS, REAL_PACE, ApiClient, ApiError, Backoff, Pace, message_of, strategic_patch
 from runtimed.settings import PodIdentity
 
 logger = logging.getLogger(__name__)
 
 INTERVAL_SECONDS: Final = 5.0
+FIRST_RETRY_SECONDS: Final = 0.5
+"""After a beat that was not written, doubling up to the interval: a whole interval later it would be that much nearer to stale."""
 REASON: Final = "Heartbeat"
 FRESH_MESSAGE: Final = "runtimed heartbeat is fresh"
 DISCONNECTED_MESSAGE: Final = "the Runtime Server is not connected"
@@ -27,9 +29,19 @@ class Heartbeat:
     """`beat` for ever; `set_ready` wakes it at once; `stop` says a last False."""
 
     def __init__(
-        self, client: ApiClient, *, pod: PodIdentity, now: Callable[[], datetime], interval_seconds: float = INTERVAL_SECONDS
+        self,
+        client: ApiClient,
+        *,
+        pod: PodIdentity,
+        now: Callable[[], datetime],
+        interval_seconds: float = INTERVAL_SECONDS,
+        pace: Pace = REAL_PACE,
     ) -> None:
         self._client, self._pod, self._now, self._interval_seconds = client, pod, now, interval_seconds
+        self._pace = pace
+        self._backoff = Backoff(first_seconds=FIRST_RETRY_SECONDS, max_seconds=interval_seconds)
+        self._wait_seconds = interval_seconds
+        """Until the next one, if nothing changes before."""
         self._is_ready = False
         self._is_stopping = False
         self._wake = asyncio.Event()
@@ -42,7 +54,7 @@ class Heartbeat:
             self._wake.set()
 
     async def beat(self) -> None:
-        """For ever: at once when something changes, else every five seconds while all is well."""
+        """For ever: at once when something changes, else every five seconds while all is well, and sooner where it is not."""
         while True:
             self._wake.clear()
             if self._is_ready or self._told == "True":
@@ -50,7 +62,7 @@ class Heartbeat:
                     status="True" if self._is_ready else "False", message=FRESH_MESSAGE if self._is_ready else DISCONNECTED_MESSAGE
                 )
             try:
-                async with asyncio.timeout(self._interval_seconds):
+                async with asyncio.timeout(self._wait_seconds):
                     await self._wake.wait()
             except TimeoutError:
                 continue
@@ -81,5 +93,9 @@ class Heartbeat:
             await self._client.patch(PODS, self._pod.name, patch, namespace=self._pod.namespace, subresource="status")
         except KrtError as error:
             logger.warning("heartbeat is not written", extra=message_of(error))
+            asked_seconds = error.retry_after_seconds if isinstance(error, ApiError) else None
+            self._wait_seconds = max(self._backoff.next_delay(self._pace.chance()), asked_seconds or 0.0)
         else:
             self._told = status
+            self._backoff.reset()
+            self._wait_seconds = self._interval_seconds

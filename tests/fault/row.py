@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ import msgspec
 
 from k8s.api.names import API_VERSION
 from k8s.api.run import Run
+from k8s.api.timestamps import parse_timestamp
 from k8s.client import RUNS, RUNTIMES, SECRETS, ApiClient, apply_patch, load_credentials, merge_patch
+from runtimed.hooks.heartbeat import INTERVAL_SECONDS
 from tests.fault import canaries, figures, leaks, workload
 from tests.fault.checkers import TERMINAL, TESTER, check, only_leaders_write
 from tests.fault.history import History, Made, Start
@@ -122,8 +125,15 @@ class Row:
         """So many Runs that have started and wait at a gate."""
         gate = self.gate()
         made = await self.burst(count, f"{gate.wait}\n{then}", **spec)
-        await self.until(lambda: self.started_count(made) == count, seconds=60, what=f"{count} Runs have started")
+        await self.until(
+            lambda: self.started_count(made) == count and all(map(self._is_seen_bound, made)), seconds=60, what=f"{count} Runs have started"
+        )
         return made, gate
+
+    def _is_seen_bound(self, made: Made) -> bool:
+        """Also by the watch here, which may be behind what user code has written down."""
+        run = self.watching.runs.get(made.uid)
+        return run is not None and bool(run.status.assigned_pod_uid)
 
     def started_count(self, made: Iterable[Made]) -> int:
         started = {start.run_uid for start in self.platform.history().starts}
@@ -397,7 +407,10 @@ def completed(run: Run) -> tuple[str, str]:
 
 def _is_fit(pod: Any) -> bool:
     ready, beat = pod.condition("Ready"), pod.heartbeat
-    return ready is not None and ready.status == "True" and beat is not None and beat.status == "True"
+    if ready is None or ready.status != "True" or beat is None or beat.status != "True" or beat.last_probe_time is None:
+        return False
+    # One that missed a beat in the row before is near to being given up.
+    return (datetime.now(UTC) - parse_timestamp(beat.last_probe_time)).total_seconds() < INTERVAL_SECONDS + 1
 
 
 __all__ = ["RETRYING", "Row", "completed"]
