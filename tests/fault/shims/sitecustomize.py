@@ -26,7 +26,18 @@ def slow_down_fsync(seconds: float, *, log: Path) -> None:
     os.fsync = slow
 
 
+def stand_still(*_: Any) -> None:
+    """In a turn of the loop, not in the handler: that may interrupt a line of the log, whose lock those who tell of it need."""
+    import asyncio
+
+    asyncio.get_running_loop().call_soon_threadsafe(_sleep)
+
+
+def _sleep() -> None:
+    time.sleep(float(os.environ["KRT_SHIM_BLOCK"]))
+
+
 if "KRT_SHIM_FSYNC" in os.environ:
     slow_down_fsync(float(os.environ["KRT_SHIM_FSYNC"]), log=Path(os.environ["KRT_SHIM_FSYNC_LOG"]))
 if "KRT_SHIM_BLOCK" in os.environ:
-    signal.signal(signal.SIGUSR2, lambda *_: time.sleep(float(os.environ["KRT_SHIM_BLOCK"])))
+    signal.signal(signal.SIGUSR2, stand_still)
