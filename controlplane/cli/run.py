@@ -18,6 +18,7 @@ from controlplane.cli.printers import Output, encode, output_option
 from controlplane.cli.sources import read_source
 from controlplane.cli.suggestions import complete_runtime
 from k8s.api.errors import KrtError, UsageError
+from k8s.api.names import KEEP_LOG_ANNOTATION
 from k8s.api.validation import check_run_manifest
 
 FIELD_MANAGER = "krt"
@@ -99,7 +100,7 @@ async def _run(
 
     async with connect(settings) as session:
         created, warning = await asyncio.gather(
-            create_run(session, manifest, is_name_random=is_name_random), missing_runtime(session, manifest["spec"]["runtime"])
+            create_run(session, manifest, is_name_random=is_name_random), doubt_of(session, manifest["spec"]["runtime"], keeps_log=KEEP_LOG_ANNOTATION in manifest["metadata"].get("annotations", {}))
         )
         if warning:
             console.warn(warning)
@@ -147,17 +148,19 @@ async def _created_after_all(session: Session, name: str, *, is_name_random: boo
     return found
 
 
-async def missing_runtime(session: Session, name: str) -> str:
-    """A warning when no such Runtime exists; empty otherwise, also when we may not know."""
+async def doubt_of(session: Session, runtime: str, *, keeps_log: bool) -> str:
+    """A warning when the Runtime cannot do what the Run asks for; empty otherwise, also when we may not know."""
     from controlplane.cli.targets import RUNTIME
     from k8s.client import ApiError, NotFound
 
     try:
-        await session.client.get(RUNTIME.resource(), name, namespace=session.namespace)
+        found = await session.client.get(RUNTIME.resource(), runtime, namespace=session.namespace)
     except NotFound:
-        return f'there is no Runtime "{name}" in namespace {session.namespace}: the Run waits until there is one (see: krt runtime list)'
+        return f'there is no Runtime "{runtime}" in namespace {session.namespace}: the Run waits until there is one (see: krt runtime list)'
     except (ApiError, UsageError):
         return ""
+    if keeps_log and not found.get("spec", {}).get("artifactStore"):
+        return f'--keep-log: Runtime "{runtime}" has no spec.artifactStore, so no log will be kept; krt logs has it as long as the Pod is there'
     return ""
 
 

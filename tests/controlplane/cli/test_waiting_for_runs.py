@@ -220,6 +220,16 @@ async def test_an_unknown_runtime_is_told_and_its_waiting_message_shown(server: 
     assert not any("/log" in request for request in server.requests), "it never had a Pod"
 
 
+@pytest.mark.parametrize(("spec", "warnings"), [({}, 1), ({"artifactStore": {"driver": "s3", "s3": {"bucket": "kept"}}}, 0)])
+async def test_a_log_that_cannot_be_kept_is_told_when_it_is_asked_for(
+    server: FakeApiServer, krt: KrtStarter, spec: dict[str, Any], warnings: int
+) -> None:
+    await server.add("runtimes", "bash", spec=spec)
+    creating = await krt.start("run", "--keep-log", "--", "job")
+    assert await creating.end() == 0
+    assert creating.stderr.count('warning: --keep-log: Runtime "bash" has no spec.artifactStore, so no log will be kept') == warnings
+
+
 async def test_quiet_waiting_says_only_what_went_wrong(server: FakeApiServer, krt: KrtStarter) -> None:
     waiting, run = await start_waiting(server, krt, "-q")
     await server.log_of(POD).append(end(run))
