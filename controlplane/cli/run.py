@@ -100,7 +100,7 @@ async def _run(
 
     async with connect(settings) as session:
         created, warning = await asyncio.gather(
-            create_run(session, manifest, is_name_random=is_name_random), doubt_of(session, manifest["spec"]["runtime"], keeps_log=KEEP_LOG_ANNOTATION in manifest["metadata"].get("annotations", {}))
+            create_run(session, manifest, is_name_random=is_name_random), doubt_about(session, manifest)
         )
         if warning:
             console.warn(warning)
@@ -148,19 +148,21 @@ async def _created_after_all(session: Session, name: str, *, is_name_random: boo
     return found
 
 
-async def doubt_of(session: Session, runtime: str, *, keeps_log: bool) -> str:
+async def doubt_about(session: Session, manifest: dict[str, Any]) -> str:
     """A warning when the Runtime cannot do what the Run asks for; empty otherwise, also when we may not know."""
     from controlplane.cli.targets import RUNTIME
     from k8s.client import ApiError, NotFound
 
+    runtime = manifest["spec"]["runtime"]
     try:
         found = await session.client.get(RUNTIME.resource(), runtime, namespace=session.namespace)
     except NotFound:
         return f'there is no Runtime "{runtime}" in namespace {session.namespace}: the Run waits until there is one (see: krt runtime list)'
     except (ApiError, UsageError):
         return ""
-    if keeps_log and not found.get("spec", {}).get("artifactStore"):
-        return f'--keep-log: Runtime "{runtime}" has no spec.artifactStore, so no log will be kept; krt logs has it as long as the Pod is there'
+    if KEEP_LOG_ANNOTATION in manifest["metadata"].get("annotations", {}) and not found.get("spec", {}).get("artifactStore"):
+        remedy = "krt logs has it while the Pod is there"
+        return f'--keep-log: Runtime "{runtime}" has no spec.artifactStore, so no log will be kept; {remedy}'
     return ""
 
 

@@ -186,7 +186,9 @@ class RealApiServer:
         policy = self.folder / "audit-policy.yaml"
         policy.write_text(self._audit_policy)
         # Each line is written before its request is answered, as the embedded server does it.
-        return [f"--audit-policy-file={policy}", f"--audit-log-path={self.folder / 'audit.jsonl'}", "--audit-log-mode=blocking-strict"]
+        # One file, whatever its size: whoever reads it on as it grows would lose what another one takes over.
+        file = [f"--audit-log-path={self.folder / 'audit.jsonl'}", "--audit-log-maxsize=1000000"]
+        return [f"--audit-policy-file={policy}", *file, "--audit-log-mode=blocking-strict"]
 
     def _install(self, *manifests: Path) -> None:
         assert self._apiserver is not None

@@ -91,11 +91,13 @@ class History:
     made: list[Made] = field(default_factory=list)
 
     def writes_by_run(self) -> dict[str, list[Write]]:
-        """Those that landed."""
+        """Those that landed, in the order in which they did: a kube-apiserver notes a write when it answers, which may be later."""
         found: dict[str, list[Write]] = defaultdict(list)
         for write in self.writes:
             if write.resource == RUN_KIND and write.has_landed:
                 found[write.uid].append(write)
+        for writes in found.values():
+            writes.sort(key=_place)
         return found
 
     def starts_by_run(self) -> dict[str, list[Start]]:
@@ -115,6 +117,11 @@ class History:
             [end for end in self.ends if end.run_uid in uids],
             chosen,
         )
+
+
+def _place(write: Write) -> tuple[bool, int]:
+    """A deletion may have no resourceVersion, and is the last."""
+    return write.after is None, write.after or 0
 
 
 def read_embedded(line: bytes) -> Write:

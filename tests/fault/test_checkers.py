@@ -98,3 +98,11 @@ def test_a_line_of_the_workload_is_read() -> None:
 def test_a_glob_that_matched_nothing_is_no_marker() -> None:
     _, start = parse_line("start u-1 pod-1 77 1000.0 u-1@*.marker", wall_minus_monotonic=0.0)
     assert start.attempts == ()
+
+
+def test_writes_count_in_the_order_in_which_they_landed_not_in_that_of_their_answers() -> None:
+    bound, done = replace(BOUND, after=11), replace(DONE, after=12)
+    gone = replace(DONE, verb="delete", phase="", after=None)
+    told = replace(GOOD, writes=[replace(CREATED, after=10), done, bound, gone])
+    assert [write.after for write in told.writes_by_run()["u"]] == [10, 11, 12, None]
+    assert check(told) == []
