@@ -25,6 +25,9 @@ SECRET, GIT_SECRET, S3_SECRET = "canary", "canary-git", "canary-s3"
 UNREACHABLE: Final = "127.0.0.1:1"
 SERVING_METRICS = ("scheduler", "controllers", "runtimed")
 _STORE = ("store.db", "store.db-wal", "store.db-shm")
+"""Where the embedded API server keeps objects, Secrets included."""
+_REAL_STORE = ("etcd", "audit.jsonl")
+"""Where a real one does, and its audit log: that has whole requests and answers, for the recorder asks for them."""
 _READ_BYTES = 1 << 20
 
 
@@ -97,10 +100,11 @@ class Search:
     def _files(self) -> Iterator[Path]:
         platform = self._platform
         memory = memory_root_of(platform.node_root)
+        stores = _REAL_STORE if platform.is_real else _STORE
         for root in (platform.api.folder, platform.system.folder, *([memory] if memory else [])):
             for folder, folders, files in os.walk(root):
-                folders[:] = [name for name in folders if not (name == "workspace" and folder.endswith("/volumes"))]
-                yield from (Path(folder, name) for name in files if name not in _STORE)
+                folders[:] = [name for name in folders if name not in stores and not (name == "workspace" and folder.endswith("/volumes"))]
+                yield from (Path(folder, name) for name in files if name not in stores)
         yield platform.workload_log
 
     def _is_in_file(self, path: Path) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from k8s.api.names import SCHEDULER_LEASE
 from tests.fault.checkers import LEASE_KIND, PROMISES, RUNTIMED_TESTS, check, only_leaders_write
@@ -101,8 +102,8 @@ def test_a_glob_that_matched_nothing_is_no_marker() -> None:
 
 
 def test_writes_count_in_the_order_in_which_they_landed_not_in_that_of_their_answers() -> None:
-    bound, done = replace(BOUND, after=11), replace(DONE, after=12)
-    gone = replace(DONE, verb="delete", phase="", after=None)
-    told = replace(GOOD, writes=[replace(CREATED, after=10), done, bound, gone])
+    created, bound, done = (structs.replace(each, after=after) for each, after in ((CREATED, 10), (BOUND, 11), (DONE, 12)))
+    gone = structs.replace(DONE, verb="delete", phase="", after=None)
+    told = replace(GOOD, writes=[created, done, bound, gone])
     assert [write.after for write in told.writes_by_run()["u"]] == [10, 11, 12, None]
     assert check(told) == []
