@@ -17,7 +17,7 @@ class Control:
     to_start: float
     """From before its create to its first instruction."""
     to_finish: float
-    """From before its create until its terminal status has landed."""
+    """From there until its terminal status has landed."""
 
 
 async def control_load(row: Row, count: int, **spec: Any) -> list[Control]:
@@ -30,7 +30,7 @@ async def control_run(row: Row, **spec: Any) -> Control:
     made = await row.create(**spec)
     await row.over(made)
     started_at = row.starts(made)[0].at
-    return Control(started_at - began_at, row.ended_at(made) - began_at)
+    return Control(started_at - began_at, row.ended_at(made) - started_at)
 
 
 def p99(seconds: Iterable[float]) -> float:

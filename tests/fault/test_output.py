@@ -89,7 +89,7 @@ async def test_row_33_a_gigabyte_on_stdout_costs_little_memory_and_its_neighbour
         memory.note(row, "a gigabyte of output", at_most_mib=16)
         for name in ("to_start", "to_finish"):
             ratio = p99(getattr(each, name) for each in flooded) / p99(getattr(each, name) for each in alone)
-            row.note(f"p99 of create {name} beside a gigabyte of output, against alone".replace("_", " "), ratio, unit="x", at_most=2)
+            row.note(f"p99 {name} beside a gigabyte of output, against alone".replace("_", " "), ratio, unit="x", at_most=2)
 
 
 def beside(labels: dict[str, str]) -> dict[str, Any]:
