@@ -13,10 +13,9 @@ import secrets
 import shutil
 import time
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -30,7 +29,7 @@ from tests.fault import canaries, figures, leaks, workload
 from tests.fault.checkers import TERMINAL, TESTER, check, only_leaders_write
 from tests.fault.history import History, Made, Start
 from tests.fault.platform import LEASE_SECONDS, NAMESPACE, Platform, filesystem_store, runtime_manifest
-from tests.fault.processes import metrics_of
+from tests.fault.said import Said
 from tests.fault.watching import Watching
 
 READY_SECONDS = 60.0
@@ -54,7 +53,7 @@ class Row:
         self._gates: list[workload.Gate] = []
         self.folder = platform.folder / f"row-{number}-{next(_numbers)}"
         self.folder.mkdir()
-        self._log_ends = self._logs()
+        self.said = Said(platform)
         self._began_at = time.monotonic()
 
     @classmethod
@@ -161,10 +160,6 @@ class Row:
         assert at is not None
         return at
 
-    def log_of(self, component: str) -> str:
-        """What it has logged since the row began."""
-        return self._new_text(self.platform.system.folder / f"{component}.log")
-
     def run_of(self, made: Made) -> Run | None:
         return self.watching.runs.get(made.uid)
 
@@ -264,37 +259,6 @@ class Row:
         if self.platform.is_real:
             return
         await self.client.request("DELETE", "/failpoints")
-
-    def errors_logged(self) -> list[str]:
-        """Since the row began: tracebacks, and lines of level error or above."""
-        found = []
-        for log in self._logs():
-            text = self._new_text(log)
-            found += [
-                f"{log.name}: {line[:400]}"
-                for line in text.splitlines()
-                if '"ERROR"' in line or '"CRITICAL"' in line or "Traceback" in line
-            ]
-        return found
-
-    def everything_said(self) -> Iterator[tuple[str, str]]:
-        """Where and what: logs since the row began, events, status of all Runs, metrics."""
-        for log in self._logs():
-            yield log.name, self._new_text(log)
-        for write in self.platform.history().writes:
-            yield f"{write.resource} {write.name}", str(write.status)
-        for role, pids in self.platform.roles().items():
-            for pid in pids:
-                yield f"metrics of {role}", metrics_of(pid)
-
-    def _new_text(self, log: Path) -> str:
-        with log.open("rb") as file:
-            file.seek(self._log_ends.get(log, 0))
-            return file.read().decode(errors="replace")
-
-    def _logs(self) -> dict[Path, int]:
-        files = [*self.platform.system.folder.glob("*.log"), *self.platform.node_root.glob("pods/*/logs/*/*.log")]
-        return {file: file.stat().st_size for file in files}
 
     # -- figures ------------------------------------------------------------------------------------------------------
 

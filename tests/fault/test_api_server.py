@@ -62,7 +62,7 @@ async def test_row_09_leaders_stop_writing_when_they_cannot_renew(platform: Plat
         leader = await row.leader(SCHEDULER_LEASE)
         platform.api.stop()
         stopped_at = time.monotonic()
-        await row.until(lambda: "leadership is lost" in row.log_of(leader), seconds=LEASE_SECONDS + 5, what="the leader steps down")
+        await row.until(lambda: "leadership is lost" in row.said.by(leader), seconds=LEASE_SECONDS + 5, what="the leader steps down")
         row.note("leader steps down", time.monotonic() - stopped_at, unit="s", at_most=LEASE_SECONDS)
         await asyncio.sleep(max(0.0, stopped_at + OUTAGE_SECONDS - time.monotonic()))
         platform.api.start()
@@ -79,11 +79,11 @@ async def test_row_09_a_leader_steps_down_with_hundreds_of_writes_in_flight(plat
         await row.fail({**STATUS_WRITES, **mine}, {"kind": "delay", "until_released": True})
         made = await row.burst(LOAD)
         await row.fail({"resources": ["leases.coordination.k8s.io"], **mine}, {"kind": "answer", "code": 500})
-        await row.until(lambda: "leadership is lost" in row.log_of(leader), seconds=20, what="the leader steps down")
+        await row.until(lambda: "leadership is lost" in row.said.by(leader), seconds=20, what="the leader steps down")
         await row.relent()
         await all_succeed(row, made)
         assert processes.is_alive(pid)
-        assert row.errors_logged() == []
+        assert row.said.errors() == []
 
 
 async def test_row_10_the_api_server_accepts_and_never_answers(platform: Platform) -> None:
@@ -92,7 +92,7 @@ async def test_row_10_the_api_server_accepts_and_never_answers(platform: Platfor
         pid = platform.system.processes[leader]
         hung_at = time.monotonic()
         await row.fail({"user_agent": f"krt-scheduler*_{pid})"}, {"kind": "hang"})
-        await row.until(lambda: "leadership is lost" in row.log_of(leader), seconds=10, what="the leader steps down")
+        await row.until(lambda: "leadership is lost" in row.said.by(leader), seconds=10, what="the leader steps down")
         row.note("leader steps down", time.monotonic() - hung_at, unit="s", at_most=LEASE_SECONDS)
         bound_at = await row.bound(await row.create())
         row.note("another binds", bound_at - hung_at, unit="s", at_most=LEASE_SECONDS + 2)
@@ -118,7 +118,7 @@ async def test_row_12_watches_end_inside_a_line(platform: Platform) -> None:
         await all_succeed(row, await row.burst(LOAD))
         assert sum([await row.hits(each) for each in armed]) > 20
         assert len(row.history().starts) == LOAD
-        assert row.errors_logged() == []
+        assert row.said.errors() == []
 
 
 async def test_row_13_history_is_gone_again_and_again(platform: Platform) -> None:

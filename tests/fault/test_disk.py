@@ -176,7 +176,7 @@ async def test_row_26_a_full_artifact_volume_keeps_its_runs_waiting_and_no_other
         disk = platform.artifact_disk
         disk.fill()
         waiting = await row.create(KEEP.format(100_000))
-        await row.until(lambda: f"artifact store: write: {NO_SPACE}" in runtimed_logs(row), seconds=10, what="the log says why")
+        await row.until(lambda: f"artifact store: write: {NO_SPACE}" in row.said.by_all(), seconds=10, what="the log says why")
         assert {run.phase for run in await row.over(*await row.burst(8))} == {"Succeeded"}
         assert not row.is_over(waiting)
         disk.free()
@@ -219,7 +219,3 @@ def test_row_26_an_api_server_without_room_does_not_start_and_says_why_and_has_l
 def attempts(row: Row, made: Made) -> int:
     run = row.run_of(made)
     return run.attempt_number if run is not None else 0
-
-
-def runtimed_logs(row: Row) -> str:
-    return "".join(text for name, text in row.everything_said() if name.endswith(".log"))
