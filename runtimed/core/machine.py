@@ -18,7 +18,10 @@ from runtimed.core.step import Step
 
 
 class RunMachine:
-    """One Run. `markers`, `outcomes` and `workspace` are what an earlier runtimed of this Pod left on disk."""
+    """One Run. `markers`, `outcomes` and `workspace` are what an earlier runtimed of this Pod left on disk.
+
+    `has_folder`: of a workspace, complete or not. A crash while it was being made, or removed, leaves a folder and no note of it.
+    """
 
     def __init__(
         self,
@@ -29,6 +32,7 @@ class RunMachine:
         markers: Iterable[Marker] = (),
         outcomes: Iterable[Outcome] = (),
         workspace: Workspace | None = None,
+        has_folder: bool = False,
     ) -> None:
         self.state = RunState(
             uid=uid,
@@ -37,7 +41,7 @@ class RunMachine:
             markers={marker.attempt: marker for marker in markers},
             outcomes={outcome.attempt: outcome for outcome in outcomes},
             workspace=workspace,
-            has_workspace=workspace is not None,
+            has_workspace=has_folder or workspace is not None,
         )
 
     def handle(self, event: events.Event, *, now: Instant) -> list[Decision]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import shutil
 import stat
 from contextlib import suppress
@@ -25,6 +26,7 @@ REPOSITORY_NAME = "repo"
 MAX_SMALL_FILES = 8
 """The script, the outputs file, and what little a script may have written beside them."""
 MAX_SMALL_BYTES = 1 << 20
+_UID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Workspaces:
@@ -55,6 +57,12 @@ class Workspaces:
         except OSError as error:
             # E.g. a full disk: `No space left on device`. The path is not the user's business.
             raise SourceRefused(f"prepare source: write inline: {error.strerror or type(error).__name__}") from error
+
+    def uids(self) -> set[str]:
+        """Of the Runs that have a folder here, whatever is in it. What has another name is not ours."""
+        with suppress(FileNotFoundError), os.scandir(self._root) as entries:
+            return {entry.name for entry in entries if _UID.fullmatch(entry.name)}
+        return set()
 
     def is_disk_full(self) -> bool:
         """Whether there is no room for a byte or for a file more. One system call, for the end of what failed."""

@@ -42,9 +42,10 @@ class Actors:
 
     def begin(self, remains: dict[str, Remains]) -> None:
         """The first list is in: one actor for each Run of it that is ours, and for each that left something here."""
+        folders = self._services.workspaces.uids()
         wanted = [run.uid for run in self._cache if self._is_ours(run)]
-        for uid in dict.fromkeys([*remains, *wanted]):
-            self._spawn(uid, remains=remains.get(uid))
+        for uid in dict.fromkeys([*remains, *folders, *wanted]):
+            self._spawn(uid, remains=remains.get(uid), has_folder=uid in folders)
 
     def on_changes(self, changes: list[Change[Run]]) -> None:
         """The watch told of something newer."""
@@ -114,7 +115,9 @@ class Actors:
         """The UID counts: a Pod of our name may have been another."""
         return run.phase in (phases.SCHEDULED, phases.RUNNING) and run.status.assigned_pod_uid == self._services.pod.uid
 
-    def _spawn(self, uid: str, *, remains: Remains | None = None, held: dict[int, Held] | None = None) -> RunActor:
+    def _spawn(
+        self, uid: str, *, remains: Remains | None = None, has_folder: bool = False, held: dict[int, Held] | None = None
+    ) -> RunActor:
         services = self._services
         remains = remains or Remains()
         machine = RunMachine(
@@ -124,6 +127,7 @@ class Actors:
             markers=remains.markers,
             outcomes=remains.outcomes,
             workspace=remains.workspace,
+            has_folder=has_folder,
         )
         actor = self._actors[uid] = RunActor(machine, services=services, on_retired=self._forget)
         self.is_empty.clear()

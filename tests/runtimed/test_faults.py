@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import urllib.error
 import urllib.request
+import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,20 @@ async def test_kill_9_of_runtimed_re_attaches_to_the_live_attempt(cluster: Clust
     assert (run.phase, run.status.outputs, run.status.attempt, len(workload.pids)) == ("Succeeded", {"ok": "1"}, 1, 1)
     assert rig.output_of(run) == [("stdout", "started"), ("stdout", "ended")]
     await cluster.wait_until(lambda: not rig.left_of(run))
+
+
+async def test_a_folder_that_was_half_made_or_half_removed_at_the_crash_is_removed_by_the_successor(cluster: Cluster, rig: Rig) -> None:
+    """No note of it is in the state folder; a restart inside the kernel's calls cannot be timed, so its remains are put there."""
+    run = await cluster.wait(await cluster.script("true"))
+    await cluster.wait_until(lambda: not rig.left_of(run))
+    rig.kill_runtimed()
+    left = [rig.workspace / str(uuid.uuid4()) for _ in range(2)]
+    (left[0] / "tree" / "below").mkdir(parents=True)
+    left[1].mkdir()
+    (rig.workspace / "lost+found").mkdir()
+    rig.start_runtimed()
+    await cluster.wait_until(lambda: not any(folder.exists() for folder in left))
+    assert (rig.workspace / "lost+found").exists(), "that is not ours"
 
 
 async def test_a_run_that_ended_while_runtimed_was_dead_is_reported_by_its_successor(

@@ -179,3 +179,14 @@ def test_a_variable_that_cannot_be_is_named_without_its_value(variable: dict[str
     with pytest.raises(SourceRefused, match=text) as refused:
         build_env(run_with(env=[{"name": "FIRST", "value": "x"}, variable]), outputs_file="/o")
     assert "secret" not in str(refused.value)
+
+
+def test_folders_of_runs_are_known_by_their_names_whatever_is_in_them(tmp_path: Path) -> None:
+    body = run_body()
+    uid = "11111111-2222-4333-8444-555555555555"
+    workspaces = Workspaces(tmp_path)
+    workspaces.prepare(to_run({**body, "metadata": {**body["metadata"], "uid": uid}}), attempt=0, is_reused=False)
+    (tmp_path / "lost+found").mkdir()
+    assert workspaces.uids() == {uid}
+    workspaces.remove(uid)
+    assert workspaces.uids() == Workspaces(tmp_path / "not yet there").uids() == set()

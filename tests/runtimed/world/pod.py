@@ -48,6 +48,8 @@ class PodWorld:
         self.markers: dict[int, Marker] = {}
         self.records: dict[int, Outcome] = {}
         self.workspace: Workspace | None = None
+        """What the state folder knows of it."""
+        self.has_folder = False
         self.incarnation = 0
         self.session = 0
         self.is_connected = False
@@ -124,6 +126,7 @@ class PodWorld:
             markers=self.markers.values(),
             outcomes=self.records.values(),
             workspace=self.workspace,
+            has_folder=self.has_folder,
         )
 
     def tell(self, event: events.Event) -> None:
@@ -140,24 +143,34 @@ class PodWorld:
                 if self.crash_after is not None:
                     self.crash_after -= 1
                     if self.crash_after < 0:
+                        self._half_perform(decision)
                         self.crash()
                         return
                 self.log.append(decision)
                 queue += self._perform(decision, machine=machine)
 
+    def _half_perform(self, decision: Decision) -> None:
+        """Of those that are more than one system call, the first; then comes the crash."""
+        match decision:
+            case decisions.PrepareWorkspace():
+                self.has_folder = True
+            case decisions.CleanWorkspace():
+                self.workspace = None
+
     def _perform(self, decision: Decision, *, machine: RunMachine) -> builtins.list[events.Event]:
         match decision:
             case decisions.AskSlot():
                 return [events.SlotGranted()]
-            case decisions.PrepareWorkspace() if self.slow_workspace:
-                return []
             case decisions.PrepareWorkspace(attempt=attempt):
+                self.has_folder = True
+                if self.slow_workspace:
+                    return []
                 self.workspace = Workspace(attempt, "/w", "script", sends_args=True, outputs_file="/w/outputs")
                 return [events.WorkspacePrepared(self.workspace)]
             case decisions.StopPreparing():
                 return [events.WorkspaceFailed(machine.state.preparing or 0, "prepare source: stopped")]
             case decisions.CleanWorkspace():
-                self.workspace = None
+                self.workspace, self.has_folder = None, False
                 return [events.WorkspaceCleaned()]
             case decisions.MakeMarker(marker=marker):
                 if self.broken_disk:

@@ -166,8 +166,9 @@ class World:
         for pod in self.pods.values():
             if pod.alive:
                 raise PromiseBroken(f"attempts {pod.alive} live on in Pod {pod.uid}")
-            if pod.server.held or pod.markers or pod.records or pod.workspace:
-                raise PromiseBroken(f"left in Pod {pod.uid}: {pod.server.held} {pod.markers} {pod.records} {pod.workspace}")
+            left = {"markers": pod.markers, "records": pod.records, "note": pod.workspace, "folder": pod.has_folder}
+            if pod.server.held or any(left.values()):
+                raise PromiseBroken(f"left in Pod {pod.uid}: {pod.server.held} {left}")
 
 
 def performed(pod: PodWorld, kind: type) -> list[Any]:
