@@ -234,11 +234,17 @@ class AttemptLog:
             self._last.pop(stream, None)  # what was refused before is not the last any more
             self._room_bytes -= len(text)
             if self._room_bytes <= 0:
-                self._write(complete_lines(self._beginnings[stream], [TRUNCATED_LINE]))
-                self._keep_lines(stream, lines[(number + 1) * LINES_A_WRITE :])
-                for each, splitter in self._streams.items():
-                    self._keep_last(each, splitter.take_partial())
+                cut = (number + 1) * LINES_A_WRITE
+                self._truncate(stream, shown=lines[:cut], rest=lines[cut:])
                 return
+
+    def _truncate(self, stream: StreamName, *, shown: list[str], rest: list[str]) -> None:
+        """Our limit is reached; that of the Runtime Server may be in the same moment, and then it has said so."""
+        if shown[-1] != TRUNCATED_LINE:
+            self._write(complete_lines(self._beginnings[stream], [TRUNCATED_LINE]))
+        self._keep_lines(stream, rest[:-1] if rest[-1:] == [TRUNCATED_LINE] else rest)
+        for each, splitter in self._streams.items():
+            self._keep_last(each, splitter.take_partial())
 
     def _texts(self, stream: StreamName, lines: list[str]) -> Iterator[str]:
         """Several lines in one write: a line a call costs more than what is in it."""

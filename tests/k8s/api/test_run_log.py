@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from k8s.api.run_log import (
@@ -37,6 +37,7 @@ def test_an_output_line_survives_the_round_trip_on_one_line(message: str) -> Non
 
 
 @given(st.lists(st.text(alphabet=st.sampled_from('",\\ab ü\x07{}')), min_size=1, max_size=8))
+@example(['  "name": "value",', "}", ",", '"', "\\", ""])
 def test_many_lines_at_once_are_the_same_as_each_on_its_own(messages: list[str]) -> None:
     beginning = format_beginning(run_uid="u1", run_name="r", namespace="ns", runtime="bash", pod="p", stream="stderr")
     assert complete_lines(beginning, messages).split("\n") == [_line(message) for message in messages]

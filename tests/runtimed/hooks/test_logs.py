@@ -3,10 +3,11 @@ from __future__ import annotations
 import json
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtimed.hooks.logs import LAST_BYTES, MAX_LINE_BYTES, AttemptLog, LineSplitter
+from runtimed.hooks.logs import LAST_BYTES, LINES_A_WRITE, MAX_LINE_BYTES, AttemptLog, LineSplitter
 from tests.runtimed.world import run_body, to_run
 
 
@@ -97,6 +98,17 @@ def test_what_the_limit_cuts_in_the_middle_of_a_chunk_is_among_the_last_lines() 
     texts = [text for _, text in messages_of(out)]
     cut = texts.index("[output truncated]")
     assert texts[:cut] + texts[cut + 1 :] == [*map(str, range(200)), "partial"]
+
+
+@pytest.mark.parametrize("lines", [1, LINES_A_WRITE, LINES_A_WRITE + 1, 3 * LINES_A_WRITE])
+def test_a_limit_that_is_the_servers_too_is_told_once(lines: int) -> None:
+    out: list[str] = []
+    log = small_log(out, max_bytes=10)
+    log.feed("stdout", b"line\n" * lines, offset=0, is_truncated=True)
+    log.end()
+    texts = [text for _, text in messages_of(out)]
+    assert sorted(texts) == sorted([*["line"] * lines, "[output truncated]"])
+    assert texts.index("[output truncated]") == min(lines, LINES_A_WRITE)
 
 
 def test_output_that_came_faster_than_it_could_be_taken_is_told_as_missing() -> None:
