@@ -25,18 +25,18 @@ def main(role: str, kubeconfig: str, namespace: str) -> None:
 async def answer_all(answer: Answer, *, kubeconfig: str, namespace: str) -> None:
     """Until killed. The first error of any answer ends it."""
     credentials = await load_credentials(kubeconfig=kubeconfig)
-    async with (
-        connected(credentials, namespace=namespace) as wire,
-        wire.watch(answer.field_selector) as lines,
-        asyncio.TaskGroup() as answers,
-    ):
-        print("ready", flush=True)
-        async for line in lines:
-            seen = time.time()
-            name = added_name(line)
-            if name is not None:
-                answers.create_task(wire.patch_status(name, answer.status(seen)))
-    raise SystemExit("the API server ended the watch of the floor probe")
+    answered: set[str] = set()
+    async with connected(credentials, namespace=namespace) as wire, asyncio.TaskGroup() as answers:
+        # An API server ends the watch of whoever is slow for a moment, as in a burst of 300; the next begins with what is there.
+        while True:
+            async with wire.watch(answer.field_selector) as lines:
+                print("ready", flush=True)
+                async for line in lines:
+                    seen = time.time()
+                    name = added_name(line)
+                    if name is not None and name not in answered:
+                        answered.add(name)
+                        answers.create_task(wire.patch_status(name, answer.status(seen)))
 
 
 if __name__ == "__main__":

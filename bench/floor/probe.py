@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -38,12 +39,32 @@ async def floor_running(
                 stack.callback(child.stop)
             for child in children.values():
                 _await_ready(child)
-            yield {name: child.pid for name, child in children.items()}
-            for child in children.values():
-                child.check()
+            async with _guarded(children.values()):
+                yield {name: child.pid for name, child in children.items()}
     finally:
         if is_server_kept:
             await schema.remove(client)
+
+
+@asynccontextmanager
+async def _guarded(children: Iterable[Child]) -> AsyncIterator[None]:
+    """The end of one ends the block at once, with ServerFailed: else each of its Runs would be waited for until it is given up."""
+    task = asyncio.current_task()
+    assert task is not None
+    guards = [asyncio.create_task(child.fail_when_ended(), name=f"guard of {child.name}") for child in children]
+    for guard in guards:
+        guard.add_done_callback(lambda guard: guard.cancelled() or task.cancel())
+    try:
+        yield
+    except asyncio.CancelledError:
+        for guard in guards:
+            if guard.done():
+                task.uncancel()
+                guard.result()
+        raise
+    finally:
+        for guard in guards:
+            guard.cancel()
 
 
 def _start(role: str, *, kubeconfig: Path, namespace: str, folder: Path) -> Child:

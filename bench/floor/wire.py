@@ -6,7 +6,7 @@ Any error ends the process, and with it the benchmark: a floor that lost a Run m
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import urlencode
 
@@ -50,11 +50,12 @@ class Wire:
 
     @asynccontextmanager
     async def watch(self, field_selector: str) -> AsyncIterator[aiohttp.StreamReader]:
-        """Its lines are events from now on, and ADDED for what is there already."""
+        """Its lines are events from now on, and ADDED for what is there already. One that is cut ends the block, as one that ends does."""
         query = urlencode({"watch": "true", "fieldSelector": field_selector, "timeoutSeconds": str(WATCH_SECONDS)})
         async with self._session.get(URL(f"{self._collection}?{query}", encoded=True), ssl=self._ssl) as response:
             response.raise_for_status()
-            yield response.content
+            with suppress(aiohttp.ClientPayloadError):
+                yield response.content
 
     async def patch_status(self, name: str, status: dict[str, Any]) -> None:
         url = URL(f"{self._collection}/{name}/status", encoded=True)

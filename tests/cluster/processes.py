@@ -7,6 +7,7 @@ pid that was started, never to a name.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -69,6 +70,19 @@ class Child:
         """Raises ServerFailed when it has ended."""
         if not self.is_running:
             raise ServerFailed(f"{self.name} ended with {self._process.returncode}:\n{self.log_tail()}")
+
+    async def fail_when_ended(self) -> None:
+        """Waits for as long as it runs. Raises ServerFailed."""
+        fd = os.pidfd_open(self.pid)
+        ended = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(fd, ended.set)
+        try:
+            await ended.wait()
+        finally:
+            loop.remove_reader(fd)
+            os.close(fd)
+        self.check()
 
     def log_tail(self) -> str:
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-20:])

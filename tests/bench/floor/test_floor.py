@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import os
+import signal
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 
 import psutil
 import pytest
@@ -18,6 +22,7 @@ from bench.subjects import BASH, FLOOR, FLOOR_RUNS
 from k8s.client import CRDS, RUNS, ApiClient, NotFound
 from tests.cluster.embedded import EmbeddedApiServer
 from tests.cluster.fixtures import need_binaries
+from tests.cluster.processes import ServerFailed
 from tests.cluster.real import RealApiServer
 
 pytestmark = pytest.mark.slow
@@ -34,9 +39,21 @@ def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
             stack.enter_context(serving(real))
             yield Stage("kube", real.kubeconfig)
         else:
-            embedded = EmbeddedApiServer(arguments=("--audit",))
-            stack.enter_context(serving(embedded))
-            yield Stage("embedded", embedded.kubeconfig, audit=embedded.folder / "audit.jsonl")
+            yield stack.enter_context(_embedded())
+
+
+@pytest.fixture(scope="module")
+def embedded() -> Iterator[Stage]:
+    """Failpoints are its alone."""
+    with _embedded() as stage:
+        yield stage
+
+
+@contextmanager
+def _embedded() -> Iterator[Stage]:
+    server = EmbeddedApiServer(arguments=("--audit",))
+    with serving(server):
+        yield Stage("embedded", server.kubeconfig, audit=server.folder / "audit.jsonl")
 
 
 @asynccontextmanager
@@ -90,3 +107,24 @@ async def test_nothing_of_it_is_left(stage: Stage) -> None:
         assert not any(psutil.pid_exists(pid) for pid in pids.values())
         with pytest.raises(NotFound):
             await client.get(CRDS, schema.NAME)
+
+
+async def test_a_part_of_it_that_ends_ends_the_benchmark_at_once(stage: Stage) -> None:
+    async with connected(stage) as client:
+        running = floor_running(client, kubeconfig=stage.kubeconfig, namespace=NAMESPACE)
+        pids = await running.__aenter__()
+        os.kill(pids["floor-runtimed"], signal.SIGKILL)
+        with pytest.raises(asyncio.CancelledError) as cancelled:
+            await asyncio.Event().wait()
+        with pytest.raises(ServerFailed, match="ended with -9"):
+            await running.__aexit__(asyncio.CancelledError, cancelled.value, None)
+
+
+async def test_it_goes_on_when_the_api_server_ends_its_watches(embedded: Stage) -> None:
+    body = json.dumps({"match": {"verbs": ["watch"], "user_agent": "Python/*"}}).encode()
+    async with probe(embedded) as (client, load, _):
+        for _ in range(3):
+            cut = json.loads(await client.request("POST", "/failpoints/cut", body=body))
+            assert cut["cut"] == 2
+            samples = await Burst(RUN_COUNT).run(load)
+            assert not any(sample.is_failure for sample in samples)
