@@ -101,8 +101,15 @@ class ObjectStore:
         return S3Store(bucket=bucket, endpoint=endpoint or self.endpoint, force_path_style=True, **fields)
 
     def keys(self, bucket: str) -> list[str]:
+        return [entry["Key"] for entry in self._objects(bucket)]
+
+    def sizes(self, bucket: str) -> list[int]:
+        """Bytes of each object."""
+        return [entry["Size"] for entry in self._objects(bucket)]
+
+    def _objects(self, bucket: str) -> list[dict[str, Any]]:
         pages = self.client().get_paginator("list_objects_v2").paginate(Bucket=bucket)
-        return [entry["Key"] for page in pages for entry in page.get("Contents", ())]
+        return [entry for page in pages for entry in page.get("Contents", ())]
 
     def unfinished(self, bucket: str) -> list[str]:
         """Keys of uploads in parts that were neither completed nor aborted."""

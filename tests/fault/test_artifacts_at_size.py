@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import statistics
 import subprocess
 import sys
 import time
-from contextlib import aclosing
 from pathlib import Path
 
 import grpc
 import pytest
 from krtpb.artifact.v1 import artifact_pb2, artifact_pb2_grpc
 
-from k8s.api.run import Run, Timings
-from k8s.client import RUNS, ApiClient, Cache, list_and_watch, load_credentials
+from k8s.api.run import Timings
 from tests.cluster.embedded import EmbeddedApiServer
 from tests.cluster.object_store import ObjectStore
-from tests.controlplane.local.localmode import local_mode
 from tests.runtimed.artifacts.fixtures import UID
 from tests.runtimed.rig import Cluster, Rig
 
@@ -129,65 +125,3 @@ async def keep_and_hand_out(cluster: Cluster, channel: grpc.aio.Channel, command
 
 def memory_mib(process: Path, name: str) -> float:
     return int(next(line.split()[1] for line in (process / "status").read_text().splitlines() if line.startswith(name))) / 1024
-
-
-RUNS_COUNT = 1000
-PARALLEL = 25
-RUNTIME = {
-    "apiVersion": "kruntimes.io/v1alpha1",
-    "kind": "Runtime",
-    "metadata": {"name": "keeping"},
-    "spec": {
-        "template": {"spec": {"containers": [{"name": "runtime", "image": "kruntimes-bash-runtime"}]}},
-        "capacity": {"resources": {"runs": PARALLEL}},
-        "artifactStore": {"driver": "filesystem", "filesystem": {"volumeClaimName": "artifacts"}},
-    },
-}
-SCRIPT = 'head -c 1000 /dev/urandom > "$KRUNTIME_ARTIFACTS_DIR/data"'
-
-
-def test_row_51_a_thousand_runs_leave_nothing_behind_when_they_are_deleted() -> None:
-    with local_mode() as local:
-        local.krt("local", "up")
-        local.hands.create(RUNTIME)
-        local.hands.wait("Runtime", "keeping", until=lambda found: found.get("status", {}).get("readyReplicas") == 1)
-        root = local.state.node / "claims" / "default" / "artifacts"
-        asyncio.run(_keep_and_delete(str(local.state.kubeconfig), root))
-        assert [path for path in root.rglob("*") if path.parent.name == "runs" or path.is_file()] == []
-
-
-async def _keep_and_delete(kubeconfig: str, root: Path) -> None:
-    credentials = await load_credentials(kubeconfig=kubeconfig)
-    async with await ApiClient.connect(credentials, user_agent="test", request_timeout_seconds=60) as client:
-        ended: dict[str, asyncio.Event] = {}
-        gone = asyncio.Event()
-        watching = asyncio.create_task(_watch(client, ended, gone))
-        turns = asyncio.Semaphore(PARALLEL)
-
-        async def one(number: int) -> None:
-            async with turns:
-                ended[f"run-{number}"] = asyncio.Event()
-                spec = {"runtime": "keeping", "mode": {"task": {}}, "source": {"inline": SCRIPT}}
-                body = {"apiVersion": "kruntimes.io/v1alpha1", "kind": "Run", "metadata": {"name": f"run-{number}"}, "spec": spec}
-                await client.create(RUNS, body, namespace="default")
-                await ended[f"run-{number}"].wait()
-
-        await asyncio.gather(*(one(number) for number in range(RUNS_COUNT)))
-        files = await asyncio.to_thread(lambda: [path for path in root.rglob("data") if path.stat().st_size == 1000])
-        assert len(files) == RUNS_COUNT
-        for number in range(RUNS_COUNT):
-            await client.delete(RUNS, f"run-{number}", namespace="default")
-        await gone.wait()
-        watching.cancel()
-
-
-async def _watch(client: ApiClient, ended: dict[str, asyncio.Event], gone: asyncio.Event) -> None:
-    runs: Cache[Run] = Cache()
-    async with aclosing(list_and_watch(client, RUNS, namespace="default")) as notices:
-        async for notice in notices:
-            for change in runs.feed(notice):
-                if change.new is not None and change.new.is_terminal:
-                    assert change.new.phase == "Succeeded", change.new.status.message
-                    ended[change.new.metadata.name].set()
-            if len(ended) == RUNS_COUNT and not len(list(runs)):
-                gone.set()
