@@ -76,6 +76,7 @@ async def serve(commands: Commands, *, settings: Settings) -> None:
         await _drain(registry, sessions, stopping, grace_seconds=settings.shutdown_grace_seconds)
     finally:
         await registry.supervisor.close()
+        await sessions.end()
         await server.stop(grace=0.2)
         lines.close()
 

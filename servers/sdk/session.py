@@ -38,11 +38,17 @@ class _Session:
         self.name = name
         self.takes_batches = takes_batches
         self.outbox = Outbox(log_bytes=log_bytes)
-        self.is_superseded = asyncio.Event()
+        self.is_over = asyncio.Event()
+        self.status = (grpc.StatusCode.OK, "")
+        """With which it ends once it is over."""
         self.has_room = asyncio.Event()
         self.has_room.set()
         self.line: asyncio.Future[Line] | None = None
         """Of a session that goes on by one, when it is there."""
+
+    def end(self, code: grpc.StatusCode, why: str) -> None:
+        self.status = (code, why)
+        self.is_over.set()
 
     def post(self, fact: stream_pb2.SessionResponse) -> None:
         self.outbox.post(fact)
@@ -89,6 +95,12 @@ class SessionService(stream_pb2_grpc.RuntimeStreamServicer):
         """No session holds."""
         await self._left.wait()
 
+    async def end(self) -> None:
+        """The server stops. Cut off by gRPC, a session now and then ends with an error of gRPC's own in the log."""
+        if self._holder:
+            self._holder.end(grpc.StatusCode.UNAVAILABLE, "the Runtime Server stops")
+            await self._left.wait()
+
     def serve(self, registry: Registry) -> None:
         self._registry = registry
 
@@ -121,7 +133,7 @@ class SessionService(stream_pb2_grpc.RuntimeStreamServicer):
         tasks = [
             asyncio.create_task(self._take_frames(session, requests), name="session reader"),
             asyncio.create_task(_deliver(session, context), name="session writer"),
-            asyncio.create_task(_wait(session.is_superseded), name="session fence"),
+            asyncio.create_task(_wait(session.is_over), name="session fence"),
         ]
         if session.line:
             tasks.append(asyncio.create_task(_follow(session.line), name="session line"))
@@ -147,7 +159,7 @@ class SessionService(stream_pb2_grpc.RuntimeStreamServicer):
         assert registry is not None
         session = _Session(hello.session, takes_batches=hello.takes_batches, log_bytes=max(0, hello.log_bytes))
         if self._holder:
-            self._holder.is_superseded.set()
+            self._holder.end(grpc.StatusCode.ABORTED, "a newer session took over")
         # From this assignment on no frame of an older session is acted on. Welcome comes STRICTLY AFTER.
         self._holder = session
         self._left.clear()
@@ -295,8 +307,8 @@ async def _follow(arrival: asyncio.Future[Line]) -> None:
 
 
 async def _close(session: _Session, tasks: list[asyncio.Task[None]], context: Context) -> None:
-    if session.is_superseded.is_set():
-        await context.abort(grpc.StatusCode.ABORTED, "a newer session took over")
+    if session.is_over.is_set():
+        await context.abort(*session.status)
     error = next((error for task in tasks if task.done() and not task.cancelled() and (error := task.exception())), None)
     if isinstance(error, (Refused, FrameTooLarge)):
         await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))

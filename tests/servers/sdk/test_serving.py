@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import grpc
 import psutil
 import pytest
 
@@ -130,6 +131,18 @@ async def test_the_shutdown_grace_bounds_the_stay(tmp_path: Path) -> None:
             assert server.process.wait(timeout=3) == 0
             assert time.monotonic() - started < 2
             assert wait_until_gone(tree, seconds=1) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("takes_line", [True, False], ids=["line", "stream"])
+async def test_a_session_that_stays_is_told_that_the_server_stops(tmp_path: Path, takes_line: bool) -> None:
+    with running_server("bash", work_dir=tmp_path, flags=("--shutdown-grace-seconds", "0.2")) as server:
+        async with open_session(server.port, takes_line=takes_line) as session:
+            server.process.terminate()
+            assert await session.until_closed() == grpc.StatusCode.UNAVAILABLE
+            assert await session.call.details() == "the Runtime Server stops", "it was ended, not cut off"
+            assert server.process.wait(timeout=3) == 0
+        assert '"level": "ERROR"' not in server.log.read_text()
 
 
 @pytest.mark.slow
