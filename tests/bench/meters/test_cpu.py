@@ -78,14 +78,15 @@ def test_containers_of_a_real_node_are_found_below_shims_that_are_nobodys_childr
     shim = tmp_path / "containerd-shim-runc-v2"
     shutil.copy(shutil.which("bash") or "bash", shim)
     containers = [
-        f"{sys.executable} -S -c 'import sys; sys.stdin.read()' {name} <&0 &"
+        f"{sys.executable} -S -c 'import sys; print(\"up\", flush=True); sys.stdin.read()' {name} <&0 &"
         for name in ("/opt/bin/runtimed", "krt-controller --image=runtimed")
     ]
-    script = "\n".join([*containers, "echo done", "read line", "kill $(jobs -p)", "wait"])
+    script = "\n".join([*containers, "read line", "kill $(jobs -p)", "wait"])
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as containerd:
         with subprocess.Popen([shim, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running_shim:
             assert running_shim.stdout is not None
-            assert running_shim.stdout.readline() == "done\n"
+            for _ in containers:  # until then each is a copy of the shim
+                assert running_shim.stdout.readline() == "up\n"
             found = [(member.process.ppid(), member.component) for member in members({CONTAINERD: containerd.pid})]
             running_shim.communicate("over\n")
         containerd.communicate()
