@@ -78,7 +78,7 @@ def test_containers_of_a_real_node_are_found_below_shims_that_are_nobodys_childr
     shim = tmp_path / "containerd-shim-runc-v2"
     shutil.copy(shutil.which("bash") or "bash", shim)
     containers = [
-        f"{sys.executable} -S -c 'import sys; print(\"up\", flush=True); sys.stdin.read()' {name} <&0 &"
+        f"{sys.executable} -S -c 'import sys; sys.stdout.write(\"up\\n\"); sys.stdout.flush(); sys.stdin.read()' {name} <&0 &"
         for name in ("/opt/bin/runtimed", "krt-controller --image=runtimed")
     ]
     script = "\n".join([*containers, "read line", "kill $(jobs -p)", "wait"])
