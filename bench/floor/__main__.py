@@ -1,4 +1,4 @@
-"""`python -m bench.floor ROLE`: one of the two processes of the floor probe. Prints one line when its watch stands."""
+"""`python -m bench.floor ROLE`: one of the two processes of the floor probe. Prints a line each time its watch stands."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def answer_all(answer: Answer, *, kubeconfig: str, namespace: str) -> None
     credentials = await load_credentials(kubeconfig=kubeconfig)
     answered: set[str] = set()
     async with connected(credentials, namespace=namespace) as wire, asyncio.TaskGroup() as answers:
-        # An API server ends the watch of whoever is slow for a moment, as in a burst of 300; the next begins with what is there.
+        # An API server may end a watch at any time, as one did in a burst of 300; the next begins with what is there.
         while True:
             async with wire.watch(answer.field_selector) as lines:
                 print("ready", flush=True)

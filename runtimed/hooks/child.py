@@ -55,7 +55,7 @@ async def run_child(
     output = _Output(read_fd, max_bytes=max_output_bytes)
     try:
         async with asyncio.timeout(seconds):
-            await _ended(process.pid)
+            await until_ended(process.pid)
     finally:
         # The group may outlive its leader; and the leader is not reaped yet, so its number cannot be another's.
         with suppress(ProcessLookupError):
@@ -65,7 +65,8 @@ async def run_child(
     return Ended(process.returncode, output.text)
 
 
-async def _ended(pid: int) -> None:
+async def until_ended(pid: int) -> None:
+    """Of a process that is ours to reap: it is not reaped here."""
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     fd = os.pidfd_open(pid)
     loop.add_reader(fd, ended.set)

@@ -7,7 +7,6 @@ pid that was started, never to a name.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from controlplane.local.ports import Ports
+from runtimed.hooks.child import until_ended
 
 STOP_SECONDS = 10.0
 """kube-apiserver drains for a moment; whoever needs longer is killed."""
@@ -73,15 +73,7 @@ class Child:
 
     async def fail_when_ended(self) -> None:
         """Waits for as long as it runs. Raises ServerFailed."""
-        fd = os.pidfd_open(self.pid)
-        ended = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        loop.add_reader(fd, ended.set)
-        try:
-            await ended.wait()
-        finally:
-            loop.remove_reader(fd)
-            os.close(fd)
+        await until_ended(self.pid)
         self.check()
 
     def log_tail(self) -> str:
