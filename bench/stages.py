@@ -51,7 +51,7 @@ class Stage:
 @contextmanager
 def running_system(name: ServerName, *, launcher: Sequence[str] = (sys.executable, "-m")) -> Iterator[Stage]:
     """An API server with everything of ours around it."""
-    server: ApiServer = RealApiServer() if name == "kube" else EmbeddedApiServer(arguments=("--audit",))
+    server: ApiServer = RealApiServer(has_untracked_runs=True) if name == "kube" else EmbeddedApiServer(arguments=("--audit",))
     with serving(server), System(server, launcher=launcher) as system:
         audit = server.folder / "audit.jsonl" if name == "embedded" else None
         yield Stage(name, server.kubeconfig, {**server.processes, **system.processes}, audit, is_ours=True)

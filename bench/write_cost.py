@@ -1,7 +1,9 @@
 """What a kube-apiserver takes for the three writes of a Run, ours and the floor's: `python -m bench.write_cost`.
 
 Nothing of kruntimes runs and nobody watches: create, bind and end are written one after the other, with what our components write, with
-parts of it left out, and with what the floor probe writes. They take turns, so that a slow moment of the machine meets all of them.
+parts of it left out, and with what the floor probe writes; and each of the two also to the other's kind, which differs in one thing: the
+API server notes who wrote the fields of the floor's Runs, and not of ours (k8s/deploy/components/untracked-runs). They take turns, so
+that a slow moment of the machine meets all of them.
 """
 
 from __future__ import annotations
@@ -18,13 +20,14 @@ from typing import Any, NamedTuple
 import click
 import msgspec
 
+from bench.floor import schema
 from bench.floor.answers import ROLES
 from bench.samples import summarize
 from bench.stages import NAMESPACE
-from bench.subjects import BASH
+from bench.subjects import BASH, FLOOR_RUNS
 from k8s.api import phases, transitions
 from k8s.api.run import Run, Timings
-from k8s.client import RUNS, ApiClient, Patch, conditional_status, fenced_status, load_credentials, merge_patch
+from k8s.client import RUNS, ApiClient, Patch, Resource, conditional_status, fenced_status, load_credentials, merge_patch
 from tests.cluster.real import RealApiServer
 
 RESULTS = Path("build") / "bench" / "write-cost.json"
@@ -32,7 +35,6 @@ WARM_UP_RUNS = 20
 POD_NAME, POD_UID = "runtime-bench-bash-abcde", "11111111-2222-4333-8444-555555555555"
 WRITES = ("create", "bind", "end")
 MANIFEST = {
-    "apiVersion": RUNS.api_version,
     "kind": "Run",
     "metadata": {"generateName": "cost-"},
     "spec": {"runtime": BASH.runtime, "mode": {"task": {}}, "source": {"inline": BASH.source}},
@@ -47,9 +49,10 @@ class Content(NamedTuple):
 
     bind: Callable[[Run], Patch]
     end: Callable[[Run], Patch]
+    runs: Resource[Run]
 
 
-def ours(*left_out: str) -> Content:
+def ours(*left_out: str, runs: Resource[Run] = RUNS) -> Content:
     """As our scheduler and runtimed write it, but for these keys."""
 
     def bind(run: Run) -> Patch:
@@ -63,16 +66,16 @@ def ours(*left_out: str) -> Content:
         change = transitions.succeeded(run, outputs=outputs, exit_code=0, timings=timings, now=now)
         return fenced_status(_without(change, left_out), run=run, expected_phase=phases.SCHEDULED)
 
-    return Content(bind, end)
+    return Content(bind, end, runs)
 
 
-def floors() -> Content:
+def floors(*, runs: Resource[Run] = FLOOR_RUNS) -> Content:
     """As the floor probe writes it."""
 
     def answer(role: str) -> Callable[[Run], Patch]:
         return lambda run: merge_patch({"status": ROLES[role].status(time.time())})
 
-    return Content(answer("scheduler"), answer("runtimed"))
+    return Content(answer("scheduler"), answer("runtimed"), runs)
 
 
 CONTENTS = {
@@ -80,7 +83,9 @@ CONTENTS = {
     "without timings": ours("timings"),
     "without conditions": ours("conditions"),
     "without both": ours("timings", "conditions"),
+    "ours, managers tracked": ours(runs=FLOOR_RUNS),
     "floor": floors(),
+    "floor, managers not tracked": floors(runs=RUNS),
 }
 
 
@@ -94,21 +99,23 @@ def _without(change: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
 
 async def measure_one(client: ApiClient, content: Content) -> tuple[float, float, float]:
     """Milliseconds of each write, from sent to answered."""
+    manifest = {"apiVersion": content.runs.api_version, **MANIFEST}
     began = time.monotonic()
-    run = await client.create(RUNS, MANIFEST, namespace=NAMESPACE)
+    run = await client.create(content.runs, manifest, namespace=NAMESPACE)
     created = time.monotonic()
-    run = await client.patch(RUNS, run.metadata.name, content.bind(run), namespace=NAMESPACE, subresource="status")
+    run = await client.patch(content.runs, run.metadata.name, content.bind(run), namespace=NAMESPACE, subresource="status")
     bound = time.monotonic()
-    await client.patch(RUNS, run.metadata.name, content.end(run), namespace=NAMESPACE, subresource="status")
+    await client.patch(content.runs, run.metadata.name, content.end(run), namespace=NAMESPACE, subresource="status")
     return (created - began) * 1000, (bound - created) * 1000, (time.monotonic() - bound) * 1000
 
 
 async def measure(*, runs: int) -> dict[str, Times]:
     """By content, in the order measured."""
     times: dict[str, Times] = {name: [] for name in CONTENTS}
-    with RealApiServer() as api:
+    with RealApiServer(has_untracked_runs=True) as api:
         credentials = await load_credentials(kubeconfig=str(api.kubeconfig))
         async with await ApiClient.connect(credentials, user_agent="kruntimes-bench") as client:
+            await schema.install(client, namespace=NAMESPACE)
             for number in range(WARM_UP_RUNS + runs):
                 for name in random.sample(list(CONTENTS), len(CONTENTS)):
                     took = await measure_one(client, CONTENTS[name])

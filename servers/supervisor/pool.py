@@ -53,6 +53,11 @@ class Pool:
         """0 to launch a keeper now; None if there are enough."""
         return None if len(self._members) >= self._size else max(0.0, self._paused_until - time.monotonic())
 
+    @property
+    def is_short(self) -> bool:
+        """Whether a Run of a form that was wanted lately would find none ready."""
+        return any(not self._ready[form] for form in set(self._history))
+
     def pause(self) -> None:
         """Something went wrong with holding."""
         self._paused_until = time.monotonic() + _PAUSE_SECONDS

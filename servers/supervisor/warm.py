@@ -71,7 +71,12 @@ class Warm:
             self._resting.wake_all()
             if kept := self._pool.pop_misfit(form):
                 self._owner.dismiss(kept)
+        self._hurry_if_short()
         return taken
+
+    def _hurry_if_short(self) -> None:
+        if self._pool.is_short:
+            self._resting.cut_short(now=time.monotonic())
 
     # What the owner hears of keepers that hold
 
@@ -96,6 +101,7 @@ class Warm:
         if not self._pool.keeps(kept):
             return False
         self._resting.add(kept, now=time.monotonic())
+        self._hurry_if_short()
         return True
 
     # Shrinking and growing

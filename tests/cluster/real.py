@@ -27,8 +27,10 @@ from tests.cluster.processes import Child, ServerFailed, free_ports
 START_SECONDS = 60.0
 """It takes about four; a machine that is busy with other tests takes longer."""
 CRDS = Path(__file__).parents[2] / "k8s" / "crds"
-_RIGHTS = [*sorted((CRDS.parent / "deploy" / "base").glob("*-roles.yaml")), Path(__file__).with_name("rbac.yaml")]
+_DEPLOY = CRDS.parent / "deploy"
+_RIGHTS = [*sorted((_DEPLOY / "base").glob("*-roles.yaml")), Path(__file__).with_name("rbac.yaml")]
 """As they are installed, and who has them here."""
+UNTRACKED_RUNS = _DEPLOY / "components" / "untracked-runs" / "untracked-runs.yaml"
 _AUDIT_POLICY = """apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived, ResponseStarted]
@@ -45,6 +47,14 @@ _PATHS = {
     "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
     "Role": "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles",
     "RoleBinding": "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings",
+    "MutatingAdmissionPolicy": "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies",
+    "MutatingAdmissionPolicyBinding": "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicybindings",
+}
+_NO_RUN = {
+    "apiVersion": "kruntimes.io/v1alpha1",
+    "kind": "Run",
+    "metadata": {"name": "none"},
+    "spec": {"runtime": "none", "mode": {"task": {}}},
 }
 
 
@@ -53,8 +63,19 @@ class RealApiServer:
 
     name = "real"
 
-    def __init__(self, *, folder: Path | None = None, is_audited: bool = False, audit_policy: str = _AUDIT_POLICY) -> None:
-        """`is_audited`: every write, with what it stood on and what came of it, in `audit.jsonl` of the folder."""
+    def __init__(
+        self,
+        *,
+        folder: Path | None = None,
+        is_audited: bool = False,
+        audit_policy: str = _AUDIT_POLICY,
+        has_untracked_runs: bool = False,
+    ) -> None:
+        """`is_audited`: every write, with what it stood on and what came of it, in `audit.jsonl` of the folder.
+
+        `has_untracked_runs`: with the policy of that name, as the chart installs it.
+        """
+        self._has_untracked_runs = has_untracked_runs
         self._is_audited = is_audited
         self._audit_policy = audit_policy
         self._is_own_folder = folder is None
@@ -201,14 +222,28 @@ class RealApiServer:
             _wait_until(lambda path=path: bool(self._get(path)), child=self._apiserver)
         # Schemas are published a moment later than the kinds are served; kubectl validates and explains with them.
         _wait_until(lambda: b"apis/kruntimes.io/v1alpha1" in self._get("/openapi/v3"), child=self._apiserver)
+        if self._has_untracked_runs:
+            for document in yaml.safe_load_all(UNTRACKED_RUNS.read_text()):
+                self._create(_PATHS[document["kind"]], document)
+            _wait_until(self._leaves_runs_untracked, child=self._apiserver)
+
+    def _leaves_runs_untracked(self) -> bool:
+        """Until it has read the policy and the schema of Runs it notes who wrote them, and then refuses them for some seconds."""
+        return (
+            "managedFields"
+            not in json.loads(self._post("/apis/kruntimes.io/v1alpha1/namespaces/default/runs?dryRun=All", _NO_RUN))["metadata"]
+        )
 
     def _get(self, path: str) -> bytes:
         return self._call(urllib.request.Request(self.url + path, headers=self.admin.headers))
 
-    def _create(self, path: str, body: Any) -> None:
+    def _post(self, path: str, body: Any) -> bytes:
         headers = self.admin.headers | {"Content-Type": "application/json"}
+        return self._call(urllib.request.Request(self.url + path, data=json.dumps(body).encode(), headers=headers, method="POST"))
+
+    def _create(self, path: str, body: Any) -> None:
         try:
-            self._call(urllib.request.Request(self.url + path, data=json.dumps(body).encode(), headers=headers, method="POST"))
+            self._post(path, body)
         except urllib.error.HTTPError as error:
             if error.code != 409:  # there already, after a start on a kept folder
                 raise ServerFailed(f"{path}: {error.read().decode()}") from error

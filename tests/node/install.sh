@@ -17,6 +17,7 @@ by_kustomize() {
 apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 resources: [$base]
+components: [$(dirname "$base")/components/untracked-runs]
 images: [{name: kruntimes-scheduler, newTag: $tag}, {name: kruntimes-controller, newTag: $tag}]
 configMapGenerator: [{name: kruntimes-images, behavior: merge, literals: ["runtimed=kruntimes-runtimed:$tag", "maintainer=kruntimes-controller:$tag"]}]
 END

@@ -1,4 +1,8 @@
-"""How many API writes a Run took, from what they left in it. Writes that left nothing cannot be counted: then it is a lower bound."""
+"""How many API writes a Run took, from what they left in it. Writes that left nothing cannot be counted: then it is a lower bound.
+
+Where the API server does not note who wrote a Run (managedFields), what others did to its labels and annotations leaves nothing and is
+not meant by either.
+"""
 
 from __future__ import annotations
 

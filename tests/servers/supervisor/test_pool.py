@@ -133,6 +133,19 @@ def test_a_keeper_that_is_busy_counts_and_holds_again_when_it_is_free(one_form: 
     assert busy in one_form.members
 
 
+def test_it_is_short_when_a_form_that_was_wanted_has_none_ready(two_forms: Children) -> None:
+    two_forms.resize(2)
+    assert not two_forms.pool.is_short
+    first, second = two_forms.take("script"), two_forms.take("script")
+    assert two_forms.pool.is_short
+    assert first
+    assert second
+    first.form = second.form = "script"
+    two_forms.end(first)
+    assert two_forms.held() == {"script": 1, "command": 2}
+    assert not two_forms.pool.is_short
+
+
 def test_a_busy_keeper_beyond_the_slots_is_let_go_when_it_is_free(one_form: Children) -> None:
     one_form.resize(2)
     busy = [one_form.take("fork"), one_form.take("fork")]

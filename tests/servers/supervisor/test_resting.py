@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from servers.supervisor.kept import Kept
-from servers.supervisor.resting import REST_SECONDS, Resting
+from servers.supervisor.resting import REST_SECONDS, SHORT_REST_SECONDS, Resting
 
 
 @pytest.fixture
@@ -39,6 +39,17 @@ def test_who_is_wanted_rests_no_longer(keepers: list[Kept]) -> None:
     resting.wake_all()
     assert resting.seconds_until_next(now=5.0) == 0.0
     assert [resting.pop_rested(now=5.0) for _ in range(4)] == [*keepers, None]
+
+
+def test_who_will_be_wanted_rests_for_a_moment_and_no_longer_than_before(keepers: list[Kept]) -> None:
+    resting = Resting()
+    for kept, since in zip(keepers, (0.0, 5.0, 5.0), strict=True):
+        resting.add(kept, now=since)
+    resting.cut_short(now=REST_SECONDS)
+    resting.cut_short(now=5.0)
+    assert resting.pop_rested(now=REST_SECONDS) is keepers[0]
+    assert resting.seconds_until_next(now=REST_SECONDS) == pytest.approx(SHORT_REST_SECONDS)
+    assert [resting.pop_rested(now=5.0) for _ in range(3)] == [*keepers[1:], None]
 
 
 def test_who_is_gone_does_not_come_back(keepers: list[Kept]) -> None:
