@@ -31,6 +31,8 @@ class PipeReader:
         self._loop = asyncio.get_running_loop()
         self._portion_bytes = 0
         """Of a flood, since the last rest."""
+        # Of this end alone. A process that survives SIGKILL for a while may hold the other one when the attempt is over.
+        os.set_blocking(fd, False)
         self._loop.add_reader(fd, self._read)
 
     def finish(self) -> None:

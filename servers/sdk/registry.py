@@ -23,6 +23,7 @@ from servers.sdk.pipes import PipeReader
 from servers.sdk.supervisor_link import SupervisorLink
 from servers.sdk.warmth import Warmth
 from servers.supervisor.channel import OutputFds, close_fds
+from servers.supervisor.spec import StartSpec
 from servers.supervisor.wire import Message
 
 _log = logging.getLogger(__name__)
@@ -92,7 +93,7 @@ class Registry:
             self._end(execution, exits.not_started(str(refusal)[:ERROR_MESSAGE_CHARACTERS], micros=_now_micros()))
             return execution
         self._by_ticket[execution.ticket] = execution
-        self.supervisor.send(order)
+        self.supervisor.start(order)
         return execution
 
     def stop(self, execution: Execution, *, grace_seconds: float, reason: str = exits.CANCELLED) -> None:
@@ -100,7 +101,7 @@ class Registry:
         if execution.is_over:
             return
         execution.stop_reason = execution.stop_reason or reason
-        self.supervisor.send({"op": "stop", "id": execution.ticket, "grace_seconds": grace_seconds})
+        self.supervisor.stop(execution.ticket, grace_seconds=grace_seconds)
 
     def forget(self, execution: Execution) -> None:
         """Drops it; one that still runs is killed first and dropped when all of it is gone."""
@@ -162,7 +163,7 @@ class Registry:
 
     # Inside
 
-    def _prepare(self, request: Request, *, ticket: int) -> Message:
+    def _prepare(self, request: Request, *, ticket: int) -> StartSpec:
         working_dir = self._working_dir(request)
         command = self._choose_command(request, working_dir=working_dir)
         for index, argument in enumerate(request.args):
@@ -170,16 +171,9 @@ class Registry:
                 raise CannotRun(f"args[{index}]: contains NUL, which no argument can hold")
         return self._order(command, request, ticket=ticket, working_dir=working_dir)
 
-    def _order(self, command: Command, request: Request, *, ticket: int, working_dir: str) -> Message:
+    def _order(self, command: Command, request: Request, *, ticket: int, working_dir: str) -> StartSpec:
         env = compose_environment(self._own_environment, defaults=command.env_defaults, run_env=request.env)
-        return {
-            "op": "start",
-            "id": ticket,
-            "executable": command.executable,
-            "argv": command.argv,
-            "env": env,
-            "cwd": working_dir,
-        }
+        return StartSpec(ticket, command.executable, list(command.argv), env, working_dir)
 
     def _working_dir(self, request: Request) -> str:
         if "\0" in request.working_dir:

@@ -19,9 +19,12 @@ import time
 from pathlib import Path
 from typing import Protocol
 
+from servers.sdk.borrowed import Borrowed
+from servers.sdk.shelf import Shelf
 from servers.sdk.warmth import Warmth
 from servers.supervisor import linux, process_tree, wire
 from servers.supervisor.channel import Channel, OutputFds
+from servers.supervisor.spec import StartSpec
 from servers.supervisor.wire import BadMessage, FrameTooLarge, Message
 
 _log = logging.getLogger(__name__)
@@ -59,6 +62,7 @@ class SupervisorLink:
         self._process: subprocess.Popen[bytes] | None = None
         self._queue: list[Message] = []
         self._writes = False
+        self._borrowed = Borrowed(Shelf(warmth.spec), owner=self, events=events) if warmth else None
         self._child_changed = asyncio.Event()
         self._recovery: asyncio.Task[None] | None = None
         self._died_at = float("-inf")
@@ -84,6 +88,26 @@ class SupervisorLink:
             return
         self._channel.send(message)
         self._watch_writable()
+
+    def start(self, spec: StartSpec) -> None:
+        """Its events follow; the first may come before this returns."""
+        missed = ""
+        if self._borrowed and (choice := self._borrowed.choose(spec)):
+            missed, order = choice
+            if self._borrowed.start(spec, form=missed, order=order):
+                return
+        self.start_fresh(spec, missed=missed)
+
+    def start_fresh(self, spec: StartSpec, *, missed: str = "") -> None:
+        """`missed`: the form of which none was ready."""
+        order: Message = {"op": "start", "id": spec.ticket, **spec._asdict(), "missed": missed}
+        del order["ticket"]
+        self.send(order)
+
+    def stop(self, ticket: int, *, grace_seconds: float) -> None:
+        if self._borrowed:
+            self._borrowed.note_stopped(ticket)
+        self.send({"op": "stop", "id": ticket, "grace_seconds": grace_seconds})
 
     def resize(self, slots: int) -> None:
         """For how many Runs at a time children are to be held ready."""
@@ -135,12 +159,21 @@ class SupervisorLink:
             self._lose()
 
     def _dispatch(self, message: Message) -> None:
+        assert self._channel is not None
         match message.get("op"):
             case "started":
-                assert self._channel is not None
-                self._events.on_started(message, output=self._channel.take_fds())
+                fds = self._channel.take_fds()
+                self._events.on_started(message, output=(fds[0], fds[1]) if fds else None)
+            case "ended" if message.get("hold") and self._borrowed:
+                self._borrowed.note_lost(message)
             case "ended":
                 self._events.on_ended(message)
+            case "lent" if self._borrowed:
+                self._borrowed.take_in(message, fds=self._channel.take_fds())
+            case "recall" if self._borrowed:
+                self._borrowed.give_back(message["hold"])
+            case "gone" if self._borrowed:
+                self._borrowed.drop(message["hold"])
             case "refused":
                 self._events.on_refused(message)
             case "ready" if self._warmth:
@@ -170,6 +203,8 @@ class SupervisorLink:
             self._writes = False
         self._channel.close()
         self._channel = None
+        if self._borrowed:
+            self._borrowed.clear()
 
     # The supervisor died
 

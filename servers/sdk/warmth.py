@@ -9,6 +9,7 @@ import os
 from servers.sdk.command import WarmChildren
 from servers.sdk.environment import allowed_part, compose_environment
 from servers.sdk.limits import WARM_SLOTS_LIMIT
+from servers.supervisor.spec import HoldSpec, parse_hold
 from servers.supervisor.wire import Message
 
 _log = logging.getLogger(__name__)
@@ -27,6 +28,10 @@ class Warmth:
         self._is_answered = asyncio.Event()
         self.failure = ""
         """Why nothing, or not everything, is held, in the supervisor's words."""
+
+    @property
+    def spec(self) -> HoldSpec:
+        return parse_hold(self._hold)
 
     @property
     def has_preload(self) -> bool:

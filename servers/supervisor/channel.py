@@ -19,6 +19,12 @@ _READ_BYTES = 256 * 1024
 OutputFds = tuple[int, int]
 """The read ends of an attempt's standard output and standard error."""
 
+Fds = tuple[int, ...]
+"""What travels with one message."""
+
+FDS_LIMIT = 5
+"""Of one message."""
+
 
 class Channel:
     """`send` queues and tries at once; `flush` goes on when the socket is writable; `receive` after it is readable.
@@ -30,16 +36,16 @@ class Channel:
         sock.setblocking(False)
         self._socket = sock
         self._takes_fds = takes_fds
-        self._unsent: deque[tuple[memoryview, OutputFds | None]] = deque()
+        self._unsent: deque[tuple[memoryview, Fds | None]] = deque()
         self._frames = FrameReader()
-        self._fds: deque[OutputFds | None] = deque()
+        self._fds: deque[Fds | None] = deque()
         self.unsent_bytes = 0
         self.is_closed = False
 
     def fileno(self) -> int:
         return self._socket.fileno()
 
-    def send(self, message: Message, *, fds: OutputFds | None = None) -> None:
+    def send(self, message: Message, *, fds: Fds | None = None) -> None:
         """Takes over `fds`: they are closed here once they are sent, or never will be."""
         data = encode(message)
         self._unsent.append((memoryview(data), fds))
@@ -72,8 +78,8 @@ class Channel:
             return []
         return self._frames.feed(data)
 
-    def take_fds(self) -> OutputFds | None:
-        """The descriptors that came with the next `started`, in the order sent; None if this process had no room for them."""
+    def take_fds(self) -> Fds | None:
+        """The descriptors that came with the next message that has any, in the order sent; None if this process had no room for them."""
         return self._fds.popleft() if self._fds else None
 
     def close(self) -> None:
@@ -85,7 +91,7 @@ class Channel:
             close_fds(self._fds.popleft())
         self._socket.close()
 
-    def _try_send(self, data: memoryview, fds: OutputFds | None) -> int | None:
+    def _try_send(self, data: memoryview, fds: Fds | None) -> int | None:
         try:
             return socket.send_fds(self._socket, [data], fds) if fds else self._socket.send(data)
         except (BlockingIOError, InterruptedError):
@@ -97,13 +103,13 @@ class Channel:
     def _read(self) -> bytes:
         if not self._takes_fds:
             return self._socket.recv(_READ_BYTES)
-        # The kernel ends a read behind the first bytes that carry descriptors: at most one pair comes with one read.
-        data, fds, is_cut = receive_fds(self._socket, size=_READ_BYTES, limit=2)
-        if len(fds) == 2:
-            self._fds.append((fds[0], fds[1]))
-        elif fds or is_cut:
+        # The kernel ends a read behind the first bytes that carry descriptors: those of one message at most come with one read.
+        data, fds, is_cut = receive_fds(self._socket, size=_READ_BYTES, limit=FDS_LIMIT)
+        if is_cut:
             close_fds(fds)
             self._fds.append(None)
+        elif fds:
+            self._fds.append(tuple(fds))
         return data
 
 

@@ -1,4 +1,4 @@
-"""A child that is held ready, as the supervisor has it, and what lets it go."""
+"""A child that is held ready, as its keeper and as the Runtime Server have it, and what lets it go."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Waiting(NamedTuple):
 
 
 class Held(NamedTuple):
-    """The same, as the supervisor has it."""
+    """The same, as the server has it: lent by the supervisor, and let go without asking."""
 
     pid: int
     output: OutputFds

@@ -5,8 +5,9 @@ ends the rest of the tree, and reports; then it may hold the next. It is a fork 
 Its control socket is its leash: when the supervisor closes it, by intent or by dying, the tree is killed and the keeper ends.
 
 To the supervisor: `started` (pid, micros) with the read ends of stdout and stderr; `held` (pid, keeper, offset) with those, the
-write end of the order pipe and, for a `bash -c`, its memory; `refused` (message, for_good); `ended` (see tree), `unused` if what
-was held never had its order. From it: `stop` (grace_seconds) and, after `ended`, `hold` (form).
+write end of the order pipe, the report socket and, for a `bash -c`, its memory; `refused` (message, for_good); `ended` (see tree),
+`unused` if what was held never had its order. From it: `stop` (grace_seconds) and, after `ended`, `hold` (form).
+The report socket goes on to the Runtime Server, which hears the `ended` of what was held from here, not by way of the supervisor.
 """
 
 from __future__ import annotations
@@ -80,6 +81,8 @@ class Keeper:
         self._stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._order_fd = -1
         """A second read end of the order pipe of what is held: it shows whether the order was read."""
+        self._server: socket.socket | None = None
+        """Our end of its report socket."""
 
     def run(self, first: StartSpec | str) -> None:
         """One tree after the other until the supervisor hangs up."""
@@ -111,7 +114,10 @@ class Keeper:
                 self._order_fd = order.read
                 stdout, stderr = _pipe(stack), _pipe(stack)
                 child = self._spawn_held(form, (self._stdin, stdout.write, stderr.write), order.read)
-                fds = [stdout.read, stderr.read, order.write]
+                # STRICTLY AFTER the child was forked, which must not have it.
+                self._server, servers_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                stack.callback(servers_end.close)
+                fds = [stdout.read, stderr.read, order.write, servers_end.fileno()]
                 if child.memory_fd is not None:
                     stack.callback(_close, child.memory_fd)
                     fds.append(child.memory_fd)
@@ -121,20 +127,25 @@ class Keeper:
             refusal: Message = {"op": "refused", "message": str(error), "for_good": True}
         except OSError as error:
             refusal = {"op": "refused", "message": f"cannot hold a process: {os.strerror(error.errno or 0)}"}
-        self._forget_order()
+        self._forget_held()
         self._say(refusal)
         return 0
 
     def _report(self, ended: Message) -> None:
-        if self._order_fd >= 0:
+        if self._server:
             ended["unused"] = not _is_at_end(self._order_fd)
-            self._forget_order()
+            with contextlib.suppress(OSError):  # the server is gone, and so will we be
+                self._server.send(wire.encode_payload(ended))
+        self._forget_held()
         self._say(ended)
 
-    def _forget_order(self) -> None:
+    def _forget_held(self) -> None:
         if self._order_fd >= 0:
             os.close(self._order_fd)
             self._order_fd = -1
+        if self._server:
+            self._server.close()
+            self._server = None
 
     # A fresh process
 

@@ -6,15 +6,11 @@ import socket
 import time
 
 from servers.supervisor import wire
-from servers.supervisor.channel import receive_fds
-from servers.supervisor.held import Held, Order
-from servers.supervisor.spec import StartSpec
+from servers.supervisor.channel import FDS_LIMIT, receive_fds
 from servers.supervisor.wire import RECORD_BYTES, Message
 
 _KEEPER_PATIENCE_SECONDS = 5.0
 """Beyond the grace: a keeper that has not answered by then was stopped or hangs, and is killed with its tree."""
-
-_FDS_LIMIT = 4
 
 
 class Kept:
@@ -24,15 +20,12 @@ class Kept:
         """0 for a keeper forked by the zygote until it has said its own."""
         self.form = form
         """What it holds, or is to hold next; "" for one that only runs what it was launched for."""
-        self.spec: StartSpec | None = None
-        """The attempt under it, from its start to the end of the last process."""
-        self.held: Held | None = None
+        self.ticket: int | None = None
+        """Of the attempt under it, from its start, or from when the server has told of it, to the end of the last process."""
+        self.hold = 0
+        """The number under which what it holds was lent to the server; 0 if nothing is, or not yet."""
         self.is_stopped = False
         self.stop_by: float | None = None
-
-    @property
-    def ticket(self) -> int | None:
-        return self.spec.ticket if self.spec else None
 
     @property
     def is_connected(self) -> bool:
@@ -41,7 +34,7 @@ class Kept:
     def receive(self) -> tuple[Message, list[int]] | None:
         """The next message with its descriptors, None while there is none. The message is {} at the end of the stream."""
         try:
-            payload, fds, _ = receive_fds(self.control, size=RECORD_BYTES, limit=_FDS_LIMIT)
+            payload, fds, _ = receive_fds(self.control, size=RECORD_BYTES, limit=FDS_LIMIT)
         except BlockingIOError:
             return None
         except OSError:
@@ -56,15 +49,6 @@ class Kept:
         except OSError:
             return False
         return True
-
-    def let_go(self, order: Order) -> Held | None:
-        """The held child, which is running now; None if it did not get the order, and never will."""
-        held, self.held = self.held, None
-        assert held is not None
-        if held.take(order):
-            return held
-        held.close()
-        return None
 
     def lose_patience(self, *, grace_seconds: float = 0) -> None:
         """It is expected to end, with what is under it, after the grace."""
@@ -81,14 +65,8 @@ class Kept:
 
     def finish(self) -> None:
         """The attempt under it is over."""
-        self.spec, self.is_stopped, self.stop_by = None, False, None
-
-    def drop_held(self) -> None:
-        if self.held:
-            self.held.close()
-            self.held = None
+        self.ticket, self.hold, self.is_stopped, self.stop_by = None, 0, False, None
 
     def close(self) -> None:
         """The keeper ends, with what is under it."""
-        self.drop_held()
         self.control.close()

@@ -1,4 +1,4 @@
-"""Which children are held ready, whether there should be more, and of which form. Decides; whoever owns it launches and closes.
+"""Which children are held ready, whether there should be more, and of which form. Decides; whoever owns it launches and recalls.
 
 A keeper that holds stays with the pool while an attempt is under it, and holds the next child after that: so there are about as
 many of them as slots, the replacement of a child costs one process, not two, and is not made while its Run starts.
@@ -10,7 +10,6 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
-from servers.supervisor.held import Held, Order
 from servers.supervisor.kept import Kept
 
 _PAUSE_SECONDS = 1.0
@@ -29,6 +28,8 @@ class Pool:
         self._slots = 0
         self._members: set[Kept] = set()
         self._ready: dict[str, deque[Kept]] = {form: deque() for form in forms}
+        """As far as is known here: the server may have let one go already."""
+        self._recalled: set[Kept] = set()
         self._history: deque[str] = deque(maxlen=_HISTORY)
         self._paused_until = float("-inf")
 
@@ -38,11 +39,20 @@ class Pool:
         """For how many Runs at a time."""
         self._slots = slots
 
-    def pop_superfluous(self) -> Kept | None:
-        """One that holds and is to be let go. Those that are busy follow when they are free."""
-        if len(self._members) <= self._size or not any(self._ready.values()):
+    def recall_superfluous(self) -> Kept | None:
+        """One that holds and is to be had back from the server. Those that are busy follow when they are free."""
+        if self._count <= self._size or not any(self._ready.values()):
             return None
-        return self._ready[max((form for form, ready in self._ready.items() if ready), key=self._abundance)].pop()
+        return self._recall(max((form for form, ready in self._ready.items() if ready), key=self._abundance))
+
+    def _recall(self, form: str) -> Kept:
+        kept = self._ready[form].pop()
+        self._recalled.add(kept)
+        return kept
+
+    @property
+    def _count(self) -> int:
+        return len(self._members) - len(self._recalled)
 
     @property
     def _size(self) -> int:
@@ -74,12 +84,16 @@ class Pool:
 
     def leave(self, kept: Kept) -> None:
         self._members.discard(kept)
+        self._unoffer(kept)
+
+    def _unoffer(self, kept: Kept) -> None:
+        self._recalled.discard(kept)
         if kept in self._ready.get(kept.form, ()):
             self._ready[kept.form].remove(kept)
 
     def keeps(self, kept: Kept) -> bool:
         """Whether it is to hold another child, now that nothing is under it."""
-        return kept in self._members and len(self._members) <= self._size
+        return kept in self._members and self._count <= self._size
 
     # Which form
 
@@ -98,20 +112,18 @@ class Pool:
 
     # Taking
 
-    def take(self, form: str, order: Order) -> tuple[Kept, Held] | None:
-        """A child that runs it from now on; None if none is ready."""
-        self._history.append(form)
-        ready = self._ready[form]
-        while ready:
-            # The oldest: the youngest may still be starting.
-            kept = ready.popleft()
-            if held := kept.let_go(order):
-                return kept, held
-        return None
+    def note_taken(self, kept: Kept) -> None:
+        """A Run is under it, also if it was recalled: the server was faster."""
+        self._history.append(kept.form)
+        self._unoffer(kept)
 
-    def pop_misfit(self, missed: str) -> Kept | None:
-        """After `take` found none of that form: one that holds another, of which there are more than one, to be let go in its favour."""
+    def note_missed(self, form: str) -> None:
+        """A Run of that form found none ready."""
+        self._history.append(form)
+
+    def recall_misfit(self, missed: str) -> Kept | None:
+        """After none of that form was ready: one that holds another, of which there are more than one, to be given up in its favour."""
         others = [form for form, ready in self._ready.items() if form != missed and len(ready) > 1]
         if missed not in self._forms or not others or len(self._members) < self._size:
             return None
-        return self._ready[max(others, key=self._abundance)].pop()
+        return self._recall(max(others, key=self._abundance))

@@ -34,10 +34,16 @@ class HoldSpec(NamedTuple):
 
 
 def ticket_of(message: Message) -> int:
-    ticket = message.get("id")
-    if not isinstance(ticket, int) or isinstance(ticket, bool):
-        raise BadMessage("id: must be an integer")
-    return ticket
+    return _number(message, field="id")
+
+
+def hold_of(message: Message) -> int:
+    return _number(message, field="hold")
+
+
+def parse_missed(message: Message) -> str:
+    """The form of which the server had none ready; "" if none would have done."""
+    return _text(message.get("missed", ""), field="missed")
 
 
 def parse_start(message: Message) -> StartSpec:
@@ -76,6 +82,13 @@ def parse_grace(message: Message) -> float:
     if not isinstance(grace, int | float) or isinstance(grace, bool) or not 0 <= grace < float("inf"):
         raise BadMessage("grace_seconds: must be a number of seconds")
     return float(grace)
+
+
+def _number(message: Message, *, field: str) -> int:
+    number = message.get(field)
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise BadMessage(f"{field}: must be an integer")
+    return number
 
 
 def _arguments(value: Any) -> list[str]:

@@ -1,7 +1,8 @@
 """The supervisor's loop: orders from the Runtime Server go to keepers, what keepers say goes to the server.
 
-It forks, and it looks after what is left when a keeper is killed: then the keeper's tree becomes this process's children
-(a subreaper too), is killed, and only after that is the attempt reported as lost.
+Children that are held ready are lent to the server, which lets them go by itself and hears their end from their keepers: the way of a
+short Run does not lead through here. This process forks, and it looks after what is left when a keeper is killed: then the keeper's tree
+becomes its children (it is a subreaper too), is killed, and only after that is the attempt reported as lost.
 """
 
 from __future__ import annotations
@@ -15,11 +16,20 @@ from collections.abc import Callable
 from functools import partial
 
 from servers.supervisor import process_tree, wire
-from servers.supervisor.channel import Channel, OutputFds, close_fds
-from servers.supervisor.held import Held
+from servers.supervisor.channel import Channel, Fds, close_fds
 from servers.supervisor.kept import Kept
 from servers.supervisor.launching import launch
-from servers.supervisor.spec import HoldSpec, StartSpec, parse_grace, parse_hold, parse_slots, parse_start, ticket_of
+from servers.supervisor.spec import (
+    HoldSpec,
+    StartSpec,
+    hold_of,
+    parse_grace,
+    parse_hold,
+    parse_missed,
+    parse_slots,
+    parse_start,
+    ticket_of,
+)
 from servers.supervisor.waking import ChildSignal
 from servers.supervisor.warm import Readable, Warm
 from servers.supervisor.wire import BadMessage, FrameTooLarge, Message
@@ -43,6 +53,9 @@ class Supervisor:
         self._server_events = 0
         self._keepers: set[Kept] = set()
         self._by_ticket: dict[int, Kept] = {}
+        self._lent: dict[int, Kept] = {}
+        """By the number of what they hold."""
+        self._last_hold = 0
         self._lost: list[Message] = []
         self._warm: Warm | None = None
 
@@ -65,7 +78,7 @@ class Supervisor:
     def unlisten(self, readable: Readable) -> None:
         self._selector.unregister(readable)
 
-    def say(self, message: Message, *, fds: OutputFds | None = None) -> None:
+    def say(self, message: Message, *, fds: Fds | None = None) -> None:
         """To the server."""
         self._server.send(message, fds=fds)
 
@@ -110,7 +123,11 @@ class Supervisor:
             message = wire.decode(payload)
             match message.get("op"):
                 case "start":
-                    self._start(parse_start(message))
+                    self._start(parse_start(message), missed=parse_missed(message))
+                case "took":
+                    self._note_taken(hold_of(message), ticket=ticket_of(message))
+                case "returned":
+                    self._take_back(hold_of(message))
                 case "stop":
                     self._stop(ticket_of(message), grace_seconds=parse_grace(message))
                 case "hold":
@@ -118,23 +135,15 @@ class Supervisor:
                 case "slots":
                     self._resize(parse_slots(message))
                 case _:
-                    raise BadMessage("op: must be start, stop, hold or slots")
+                    raise BadMessage("op: must be start, took, returned, stop, hold or slots")
         except BadMessage as error:
             self.say({"op": "refused", "id": message.get("id"), "message": str(error)})
 
-    def _start(self, spec: StartSpec) -> None:
+    def _start(self, spec: StartSpec, *, missed: str) -> None:
         if spec.ticket in self._by_ticket:
             raise BadMessage("id: is running already")
-        # STRICTLY BEFORE the order is written: on another processor the child may have ended before this line is done.
-        started_micros = _now_micros()
-        if self._warm and (taken := self._warm.take(spec)):
-            kept, held = taken
-            self._assign(kept, spec=spec)
-            self.say({"op": "started", "id": spec.ticket, "pid": held.pid, "micros": started_micros, "warm": True}, fds=held.output)
-        else:
-            self._start_fresh(spec)
-
-    def _start_fresh(self, spec: StartSpec) -> None:
+        if missed and self._warm:
+            self._warm.note_missed(missed)
         try:
             pid, control = launch(first=spec)
         except OSError as error:
@@ -143,11 +152,24 @@ class Supervisor:
             return
         kept = Kept(control, pid=pid)
         self.adopt(kept)
-        self._assign(kept, spec=spec)
+        self._assign(kept, ticket=spec.ticket)
 
-    def _assign(self, kept: Kept, *, spec: StartSpec) -> None:
-        kept.spec = spec
-        self._by_ticket[spec.ticket] = kept
+    def _assign(self, kept: Kept, *, ticket: int) -> None:
+        kept.ticket = ticket
+        self._by_ticket[ticket] = kept
+
+    def _note_taken(self, hold: int, *, ticket: int) -> None:
+        # Unknown: it has ended, or died, already, and whoever took it was told.
+        if (kept := self._lent.get(hold)) and kept.ticket is None:
+            self._assign(kept, ticket=ticket)
+            if self._warm:
+                self._warm.note_taken(kept)
+
+    def _take_back(self, hold: int) -> None:
+        """The server has it no more, and will not let it go."""
+        if (kept := self._lent.get(hold)) and kept.ticket is None and kept.is_connected:
+            self._forget_lent(kept)
+            self.dismiss(kept)
 
     def _stop(self, ticket: int, *, grace_seconds: float) -> None:
         # Unknown: its `ended` is on the way to the server.
@@ -179,21 +201,26 @@ class Supervisor:
                     self._note_held(kept, message=message, fds=fds)
                 case "started":
                     self._note_started(kept, message=message, fds=fds)
-                case "refused" | "ended" if kept.ticket is None:
+                case "refused" if kept.ticket is None:
                     self._note_not_held(kept, message=message)
-                case "refused" | "ended":
-                    self._note_ended(kept, message=message)
+                case "ended" if kept.hold:
+                    self._note_lent_ended(kept, message=message)
+                case "refused" | "ended" if kept.ticket is not None:
+                    self._note_fresh_ended(kept, message=message)
                 case _:
                     self._hang_up(kept)
 
     def _note_held(self, kept: Kept, *, message: Message, fds: list[int]) -> None:
         assert self._warm is not None
         kept.pid = message["keeper"]
-        if len(fds) < 3:
+        if len(fds) < 4:
             self._drop(kept, fds=fds)
             return
-        memory_fd = fds[3] if len(fds) > 3 else None
-        kept.held = Held(message["pid"], output=(fds[0], fds[1]), order_fd=fds[2], memory_fd=memory_fd, memory_offset=message["offset"])
+        self._last_hold += 1
+        kept.hold = self._last_hold
+        self._lent[kept.hold] = kept
+        lent = {"op": "lent", "hold": kept.hold, "form": kept.form, "pid": message["pid"], "offset": message["offset"]}
+        self.say(lent, fds=tuple(fds))
         self._warm.note_held(kept)
 
     def _note_started(self, kept: Kept, *, message: Message, fds: list[int]) -> None:
@@ -208,26 +235,46 @@ class Supervisor:
         self._hang_up(kept)
 
     def _note_not_held(self, kept: Kept, *, message: Message) -> None:
-        """What it held ended by itself, or could not be had."""
+        """It could not be had."""
         assert self._warm is not None
         self._warm.note_failed(kept, message=message.get("message", ""), for_good=message.get("for_good", False))
         self.dismiss(kept)
 
-    def _note_ended(self, kept: Kept, *, message: Message) -> None:
-        """Its tree is gone, or never was. STRICTLY AFTER that is told, the keeper may hold the next child."""
-        spec = kept.spec
-        assert spec is not None
-        del self._by_ticket[spec.ticket]
-        if not message.get("unused"):
-            self.say({**message, "id": spec.ticket})
-        elif kept.is_stopped:
-            self.say({**message, "id": spec.ticket, "stopped": True})
-        else:
-            # What was held for it ended before it had its order: nothing has begun.
-            self._start_fresh(spec)
-        kept.finish()
-        if message.get("survivors") or not (self._warm and self._warm.keeps(kept)):
+    def _note_fresh_ended(self, kept: Kept, *, message: Message) -> None:
+        """Its tree is gone, or never was."""
+        self.say({**message, "id": kept.ticket})
+        self._forget_attempt(kept)
+        self.dismiss(kept)
+
+    def _note_lent_ended(self, kept: Kept, *, message: Message) -> None:
+        """Its keeper told the server first. STRICTLY AFTER its tree is gone the keeper may hold the next child."""
+        assert self._warm is not None
+        hold, is_known = kept.hold, kept.ticket is not None
+        self._forget_lent(kept)
+        if message.get("unused"):
+            self.say({"op": "gone", "hold": hold})
+            self._warm.note_failed(kept, message="", for_good=False)
             self.dismiss(kept)
+            return
+        if not is_known:
+            # Faster than what the server told of it.
+            self._warm.note_taken(kept)
+        if message.get("survivors") or not self._warm.keeps(kept):
+            self.dismiss(kept)
+
+    def _forget_lent(self, kept: Kept) -> None:
+        del self._lent[kept.hold]
+        self._forget_attempt(kept)
+
+    def _forget_attempt(self, kept: Kept) -> None:
+        """It is over."""
+        if kept.ticket is not None:
+            del self._by_ticket[kept.ticket]
+        kept.finish()
+
+    def recall(self, kept: Kept) -> None:
+        """What it holds is to be let go without an order; unless the server has given it one meanwhile."""
+        self.say({"op": "recall", "hold": kept.hold})
 
     def dismiss(self, kept: Kept) -> None:
         """It ends, with what it holds."""
@@ -243,11 +290,9 @@ class Supervisor:
 
     def _hang_up(self, kept: Kept) -> None:
         """On one that is dead or about to be, or of no use. What was under it is told of when its end is known: see _bury."""
-        if kept.ticket is None:
-            if self._warm:
-                self._warm.note_failed(kept, message="", for_good=False)
-        else:
-            kept.lose_patience()
+        if kept.ticket is None and self._warm:
+            self._warm.note_failed(kept, message="", for_good=False)
+        kept.lose_patience()
         self.dismiss(kept)
 
     def _reap(self) -> None:
@@ -270,10 +315,11 @@ class Supervisor:
                 # STRICTLY BEFORE it counts as lost: its last words may still be in the socket.
                 self._hear(kept)
             self._keepers.remove(kept)
-            if kept.ticket is not None:
-                # STRICTLY AFTER its end: only now is what was below it below us.
-                self._lost.append({"op": "ended", "id": kept.ticket, "lost": True, "stopped": kept.is_stopped})
-                del self._by_ticket[kept.ticket]
+            if kept.ticket is not None or kept.hold:
+                # STRICTLY AFTER its end: only now is what was below it below us. What was lent may have been let go without our knowing.
+                self._lost.append({"op": "ended", "id": kept.ticket, "hold": kept.hold, "lost": True, "stopped": kept.is_stopped})
+                self._lent.pop(kept.hold, None)
+                self._forget_attempt(kept)
 
     def _kill_stuck_keepers(self) -> None:
         now = time.monotonic()

@@ -8,20 +8,16 @@ from collections.abc import Callable
 from typing import Protocol
 
 from servers.supervisor import held_bash, held_python
-from servers.supervisor.held import Held
 from servers.supervisor.kept import Kept
 from servers.supervisor.launching import launch
 from servers.supervisor.pool import Pool
 from servers.supervisor.resting import Resting
-from servers.supervisor.spec import HoldSpec, StartSpec
+from servers.supervisor.spec import HoldSpec
 from servers.supervisor.wire import Message
 from servers.supervisor.zygote_link import ZygoteLink
 
 _ZYGOTE_PAUSE_SECONDS = (1.0, 60.0)
 """Between two starts: doubled from the first to the last while it does not come up."""
-
-_ORDER_LIMIT_BYTES = 60 * 1024
-"""What a pipe takes in one write, 64 KiB, with some room."""
 
 
 class Owner(Protocol):
@@ -30,6 +26,7 @@ class Owner(Protocol):
     def listen(self, readable: Readable, *, call: Callable[[], None]) -> None: ...
     def unlisten(self, readable: Readable) -> None: ...
     def adopt(self, kept: Kept) -> None: ...
+    def recall(self, kept: Kept) -> None: ...
     def dismiss(self, kept: Kept) -> None: ...
     def say(self, message: Message) -> None: ...
 
@@ -60,19 +57,12 @@ class Warm:
         self._pool.resize(slots)
         self._shrink()
 
-    def take(self, spec: StartSpec) -> tuple[Kept, Held] | None:
-        """A child that runs `spec` from now on; None if it needs a fresh process, or no child is ready."""
-        choice = held_python.choose(spec, hold=self._hold) if self._zygote else held_bash.choose(spec, hold=self._hold)
-        if choice is None or len(choice[1].payload) > _ORDER_LIMIT_BYTES:
-            return None
-        form, order = choice
-        taken = self._pool.take(form, order)
-        if taken is None:
-            self._resting.wake_all()
-            if kept := self._pool.pop_misfit(form):
-                self._owner.dismiss(kept)
-        self._hurry_if_short()
-        return taken
+    def note_missed(self, form: str) -> None:
+        """The server had none of that form, and has a fresh process started."""
+        self._pool.note_missed(form)
+        self._resting.wake_all()
+        if kept := self._pool.recall_misfit(form):
+            self._owner.recall(kept)
 
     def _hurry_if_short(self) -> None:
         if self._pool.is_short:
@@ -81,7 +71,13 @@ class Warm:
     # What the owner hears of keepers that hold
 
     def note_held(self, kept: Kept) -> None:
+        """What it holds was lent to the server."""
         self._pool.offer(kept)
+
+    def note_taken(self, kept: Kept) -> None:
+        """The server let it go."""
+        self._pool.note_taken(kept)
+        self._hurry_if_short()
 
     def note_failed(self, kept: Kept, *, message: str, for_good: bool) -> None:
         """What it held ended by itself, or could not be had."""
@@ -107,8 +103,8 @@ class Warm:
     # Shrinking and growing
 
     def _shrink(self) -> None:
-        while kept := self._pool.pop_superfluous():
-            self._owner.dismiss(kept)
+        while kept := self._pool.recall_superfluous():
+            self._owner.recall(kept)
 
     def grow(self) -> None:
         """One step towards what is wanted."""

@@ -1,10 +1,15 @@
 """What the Runtime Server and the supervisor say to each other: JSON objects behind a 4-byte length.
 
-To the supervisor: `start` (id, executable, argv, env, cwd), `stop` (id, grace_seconds), `hold` (kind, executable, env, preload)
-once at first for children that are held ready, and `slots` (slots) for how many.
+To the supervisor: `start` (id, executable, argv, env, cwd; the form of which none was ready), `stop` (id, grace_seconds), `hold`
+(kind, executable, env, preload) once at first for children that are held ready, `slots` (slots) for how many, `took` (id, hold) for
+one that was let go, and `returned` (hold) for one that was recalled.
 From it: `started` (id, pid, micros, warm; the read ends of stdout and stderr travel with it), `refused` (id, message),
-`ended` (id, status, stopped, lost, cpu_seconds, peak_rss_bytes, survivors, micros), and about held children `ready` or `failed`
-(message). `id` is a number that the server chose. The CPU time of a held child counts from its start, not from its order.
+`ended` (id or hold, status, stopped, lost, cpu_seconds, peak_rss_bytes, survivors, micros), and about held children `ready` or
+`failed` (message), `lent` (hold, form, pid, offset; with it those two, the write end of its order pipe, its keeper's report socket
+and perhaps its memory), `recall` (hold) and `gone` (hold). `id` is a number that the server chose, `hold` one that the supervisor
+chose. What was lent the server lets go by itself, and hears its `ended` from its keeper, as the supervisor does: `took` may come later
+than that, or not at all. Only that it is `lost` the supervisor tells.
+The CPU time of a held child counts from its start, not from its order.
 Not here: sockets (see channel).
 """
 

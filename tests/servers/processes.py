@@ -60,11 +60,12 @@ class ServerProcess:
         return [pid for pid in below if is_alive(pid) and is_ours(pid) and name_of(pid) not in OUR_NAMES]
 
     def until_held(self, count: int) -> list[int]:
-        """Once there are exactly that many, and the supervisor has their order pipes."""
+        """Once there are exactly that many, and the server can let each of them go."""
 
         def are_held() -> bool:
-            # One is the supervisor's own, of its wake-up pipe.
-            return len(self.held_pids()) == count and _writable_pipes(self.supervisor_pid) == count + 1
+            held = self.held_pids()
+            pipes = _pipes(self.pid, mode=stat.S_IWUSR)
+            return len(held) == count and all(pipes & _pipes(pid, mode=stat.S_IRUSR) for pid in held)
 
         assert wait_until(are_held, seconds=20), self.held_pids()
         return self.held_pids()
@@ -121,13 +122,15 @@ def _end(process: subprocess.Popen[str]) -> None:
     wait_until(lambda: not any(map(is_alive, tree)), seconds=3)
 
 
-def _writable_pipes(pid: int) -> int:
-    count = 0
-    for fd in os.listdir(f"/proc/{pid}/fd"):
-        with contextlib.suppress(OSError):
-            if os.readlink(f"/proc/{pid}/fd/{fd}").startswith("pipe:") and os.lstat(f"/proc/{pid}/fd/{fd}").st_mode & stat.S_IWUSR:
-                count += 1
-    return count
+def _pipes(pid: int, *, mode: int) -> set[str]:
+    """Those that the process has open to write, or to read."""
+    pipes = set()
+    with contextlib.suppress(OSError):
+        for fd in os.scandir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                if (pipe := os.readlink(fd.path)).startswith("pipe:") and os.lstat(fd.path).st_mode & mode:
+                    pipes.add(pipe)
+    return pipes
 
 
 def _is_record(line: str) -> bool:

@@ -242,7 +242,8 @@ async def test_many_runs_leave_no_file_open_and_no_process_behind(tmp_path: Path
     with running_server(kind, work_dir=tmp_path) as server:
         async with open_session(server.port) as session:
             await session.run(*args)
-            before = open_files(server.pid)
+            server.until_held(count)
+            before = files_of_its_own(server, count=count)
             for _ in range(4):
                 # More at a time than are held: some are warm, some are not.
                 run_uids = [await session.execute(*args) for _ in range(20)]
@@ -252,18 +253,22 @@ async def test_many_runs_leave_no_file_open_and_no_process_behind(tmp_path: Path
                 kill(server.until_held(count)[:1])
 
             def nothing_is_left() -> bool:
-                return open_files(server.pid) == before and holds_what_it_must(server, kind=kind, count=count)
+                return files_of_its_own(server, count=count) == before and holds_what_it_must(server, kind=kind, count=count)
 
             assert wait_until(nothing_is_left, seconds=10)
 
 
-def holds_what_it_must(server: ServerProcess, *, kind: str, count: int) -> bool:
-    """Server and supervisor, a keeper above each child, a zygote; a control socket, three pipes and maybe the memory of each child."""
-    zygotes = 1 if kind == "python" else 0
+def files_of_its_own(server: ServerProcess, *, count: int) -> int:
+    """Of the server, less what belongs to the children on its shelf: three pipes, a socket of the keeper, and maybe its memory."""
     commands = sum(1 for pid in server.held_pids() if is_command(pid))
+    return open_files(server.pid) - 4 * count - commands
+
+
+def holds_what_it_must(server: ServerProcess, *, kind: str, count: int) -> bool:
+    """Server and supervisor, a keeper above each child, a zygote; a control socket of each keeper."""
+    zygotes = 1 if kind == "python" else 0
     own_files = len(["stdin", "stdout", "stderr", "wakeup", "wakeup", "epoll", "server"])
-    files = own_files + 4 * count + commands + zygotes
-    return (len(server.all_pids()), open_files(server.supervisor_pid)) == (2 + 2 * count + zygotes, files)
+    return (len(server.all_pids()), open_files(server.supervisor_pid)) == (2 + 2 * count + zygotes, own_files + count + zygotes)
 
 
 def is_command(pid: int) -> bool:

@@ -5,7 +5,12 @@ from __future__ import annotations
 import asyncio
 
 from servers.sdk.supervisor_link import SupervisorLink
+from servers.supervisor.spec import StartSpec
 from servers.supervisor.wire import Message
+
+
+def spec(ticket: int) -> StartSpec:
+    return StartSpec(ticket, executable="/bin/bash", argv=["bash"], env={}, cwd="/")
 
 
 class Told:
@@ -42,7 +47,7 @@ async def test_what_is_told_lost_does_not_start_after_that() -> None:
     told = Told()
     link = LinkWithoutProcesses(told)
     link._lose()
-    link.send({"op": "start", "id": 1})
+    link.start(spec(1))
     link.are_gone.set()
     await told.is_lost.wait()
     await link.is_replaced.wait()
@@ -56,6 +61,6 @@ async def test_what_is_asked_for_after_the_loss_was_told_starts() -> None:
     link._lose()
     link.are_gone.set()
     await told.is_lost.wait()
-    link.send({"op": "start", "id": 2})
+    link.start(spec(2))
     await link.is_replaced.wait()
-    assert link.orders_of_next == [{"op": "start", "id": 2}]
+    assert [(order["op"], order["id"]) for order in link.orders_of_next] == [("start", 2)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import sys
 import time
 from pathlib import Path
@@ -13,9 +14,9 @@ import pytest
 
 from servers.supervisor import process_tree
 from tests.servers.processes import name_of, wait_until
-from tests.servers.supervisor.harness import Harness, read_all
+from tests.servers.supervisor.harness import ENV, Harness, read_all, read_report
 
-HOLD = {"op": "hold", "kind": "bash", "executable": "/bin/bash", "env": {"PATH": "/usr/bin:/bin"}, "preload": []}
+HOLD = {"op": "hold", "kind": "bash", "executable": "/bin/bash", "env": ENV, "preload": []}
 
 
 def hold(supervisor: Harness, *, slots: int, **fields: Any) -> None:
@@ -25,16 +26,19 @@ def hold(supervisor: Harness, *, slots: int, **fields: Any) -> None:
 
 def run(supervisor: Harness, ticket: int, script: str) -> tuple[bool, bytes]:
     """Whether it was warm, and what it wrote."""
-    supervisor.start(ticket, script, env={"PATH": "/usr/bin:/bin"})
+    supervisor.start(ticket, script, env=ENV)
     started, fds = supervisor.hear_started()
-    ended = supervisor.hear()
+    ended = supervisor.hear_other()
     assert (ended["op"], ended["id"]) == ("ended", ticket), ended
     return started["warm"], read_all(fds)[0]
 
 
+def children(supervisor: Harness) -> list[int]:
+    return [pid for pid in process_tree.descendants_of([supervisor.pid]) if name_of(pid) == "bash"]
+
+
 def held_count(supervisor: Harness) -> int:
-    below = process_tree.descendants_of([supervisor.pid])
-    return len([pid for pid in below if name_of(pid) == "bash"])
+    return len(children(supervisor))
 
 
 def cpu_seconds(pid: int) -> float:
@@ -73,10 +77,91 @@ def test_what_is_to_be_held_is_said_once(supervisor: Harness) -> None:
     assert "hold" in supervisor.hear()["message"]
 
 
-def test_it_says_ready_and_runs_are_warm_from_then_on(supervisor: Harness) -> None:
+def test_it_says_ready_and_lends_children_that_report_their_own_end(supervisor: Harness) -> None:
     hold(supervisor, slots=1)
     assert supervisor.hear() == {"op": "ready"}
-    assert wait_until(lambda: run(supervisor, next(tickets), "echo on") == (True, b"on\n"), seconds=5)
+    for ticket in (1, 2, 3):
+        lent = supervisor.take(ticket, f"echo on; exit {ticket}")
+        report = read_report(lent)
+        assert (os.waitstatus_to_exitcode(report["status"]), report["unused"], report["lost"]) == (ticket, False, False)
+        assert read_all(lent.held.output) == (b"on\n", b"")
+
+
+def test_what_ends_before_it_is_told_taken_costs_nothing(supervisor: Harness) -> None:
+    hold(supervisor, slots=1)
+    assert supervisor.hear() == {"op": "ready"}
+    for ticket in (1, 2, 3):
+        lent = supervisor.take(ticket, "exit 0", is_told=False)
+        read_report(lent)
+        # Its keeper holds the next child by now.
+        supervisor.hear_lent()
+        supervisor.tell_taken(ticket, lent)
+        supervisor.stop(ticket)
+    assert run(supervisor, 4, "echo on") == (False, b"on\n")
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_keeper_that_is_killed_is_told_by_the_number_of_what_was_lent(supervisor: Harness, is_told: bool) -> None:
+    hold(supervisor, slots=1)
+    assert supervisor.hear() == {"op": "ready"}
+    lent = supervisor.take(1, "echo on; exec sleep 1000", is_told=is_told)
+    assert os.read(lent.held.output[0], 10) == b"on\n"
+    keeper_pid = process_tree.parent_of(lent.held.pid)
+    assert keeper_pid
+    os.kill(keeper_pid, signal.SIGKILL)
+    ended = supervisor.hear_other()
+    assert (ended["op"], ended["hold"], ended["id"], ended["lost"]) == ("ended", lent.hold, 1 if is_told else None, True)
+    assert read_report(lent) == {}
+
+
+def test_what_was_taken_is_stopped_by_its_ticket(supervisor: Harness) -> None:
+    hold(supervisor, slots=1)
+    assert supervisor.hear() == {"op": "ready"}
+    lent = supervisor.take(1, "echo on; exec sleep 1000")
+    assert os.read(lent.held.output[0], 10) == b"on\n"
+    supervisor.stop(1)
+    report = read_report(lent)
+    assert report["stopped"]
+    assert os.waitstatus_to_exitcode(report["status"]) == -signal.SIGTERM
+
+
+def test_with_fewer_slots_it_asks_for_its_children_back(supervisor: Harness) -> None:
+    hold(supervisor, slots=1)
+    assert supervisor.hear() == {"op": "ready"}
+    for _ in range(2):
+        supervisor.hear_lent()
+    supervisor.channel.send({"op": "slots", "slots": 0})
+    for _ in range(2):
+        recalled = supervisor.hear()
+        assert recalled["op"] == "recall"
+        assert supervisor.shelf.remove(recalled["hold"])
+        supervisor.channel.send({"op": "returned", "hold": recalled["hold"]})
+    assert wait_until(lambda: held_count(supervisor) == 0, seconds=5)
+
+
+def test_one_that_was_taken_when_it_was_asked_back_runs_and_is_the_last(supervisor: Harness) -> None:
+    hold(supervisor, slots=1)
+    assert supervisor.hear() == {"op": "ready"}
+    for _ in range(2):
+        supervisor.hear_lent()
+    supervisor.channel.send({"op": "slots", "slots": 0})
+    lent = supervisor.take(1, "echo on")
+    read_report(lent)
+    assert read_all(lent.held.output)[0] == b"on\n"
+    other = next(message["hold"] for message in (supervisor.hear(), supervisor.hear()) if message["hold"] != lent.hold)
+    supervisor.channel.send({"op": "returned", "hold": other})
+    assert wait_until(lambda: held_count(supervisor) == 0, seconds=5)
+
+
+def test_a_child_that_dies_on_the_shelf_is_gone_and_replaced(supervisor: Harness) -> None:
+    hold(supervisor, slots=1)
+    assert supervisor.hear() == {"op": "ready"}
+    supervisor.hear_lent()
+    os.kill(children(supervisor)[0], signal.SIGKILL)
+    gone = supervisor.hear_other()
+    assert gone["op"] == "gone"
+    assert supervisor.shelf.remove(gone["hold"])
+    supervisor.hear_lent()
 
 
 tickets = iter(range(1, 10_000))
@@ -118,18 +203,18 @@ def test_a_python_whose_configuration_is_another_says_so_and_costs_no_run(superv
 def test_with_few_files_to_open_as_many_are_held_as_can_be_and_runs_go_on(supervisor: Harness) -> None:
     limit = 60
     resource.prlimit(supervisor.pid, resource.RLIMIT_NOFILE, (limit, limit))
-    hold(supervisor, slots=40)
+    hold(supervisor, slots=100)
     assert supervisor.hear() == {"op": "ready"}
-    assert wait_until(lambda: held_count(supervisor) >= 5, seconds=5)
+    for _ in range(5):
+        supervisor.hear_lent()
     answers = []
     for ticket in range(100, 130):
-        supervisor.start(ticket, "echo on", env={"PATH": "/usr/bin:/bin"})
-        while (message := supervisor.hear())["op"] == "started":
+        supervisor.start(ticket, "echo on", env=ENV)
+        while (message := supervisor.hear_other())["op"] == "started":
             fds = supervisor.channel.take_fds()
             assert fds is not None
-            read_all(fds)
+            read_all((fds[0], fds[1]))
         answers.append((message["id"], message["op"], message.get("lost")))
     # Each is answered once: it ran, it was refused, or it is lost where its output could not be taken.
     assert [ticket for ticket, _, _ in answers] == list(range(100, 130))
-    assert ("ended", False) in {(op, is_lost) for _, op, is_lost in answers}
-    assert held_count(supervisor) < 20
+    assert 5 <= held_count(supervisor) < limit

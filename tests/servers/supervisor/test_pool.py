@@ -1,29 +1,24 @@
-"""Which children are held, of which form, and which are let go: decided without any process, over real pipes."""
+"""Which children are held, of which form, and which are had back: decided without any process."""
 
 from __future__ import annotations
 
-import os
 import socket
 from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
-from servers.supervisor.held import Held, Order
 from servers.supervisor.kept import Kept
 from servers.supervisor.pool import Pool
-from servers.supervisor.spec import StartSpec
-
-ORDER = Order(b"echo on\n")
 
 
 class Children:
-    """Keepers that hold at once whatever they are told to."""
+    """Keepers that hold at once whatever they are told to, and a server that is lent it and gives it back when asked."""
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.members: list[Kept] = []
-        self._order_ends: dict[Kept, int] = {}
+        self._on_shelf: list[Kept] = []
         self._sockets: list[socket.socket] = []
 
     def grow(self) -> None:
@@ -37,18 +32,19 @@ class Children:
 
     def resize(self, slots: int) -> None:
         self.pool.resize(slots)
-        while kept := self.pool.pop_superfluous():
+        while kept := self.pool.recall_superfluous():
             self.let_go(kept)
         self.grow()
 
     def take(self, form: str) -> Kept | None:
-        if (taken := self.pool.take(form, ORDER)) is None:
+        """As the server does it, the oldest first."""
+        kept = next((kept for kept in self._on_shelf if kept.form == form), None)
+        if kept is None:
+            self.pool.note_missed(form)
             return None
-        kept, held = taken
-        assert os.read(self._order_ends[kept], 100) == ORDER.payload
-        os.close(held.output[0])
-        os.close(held.output[1])
-        kept.spec = StartSpec(1, executable="", argv=[], env={}, cwd="")
+        self._on_shelf.remove(kept)
+        kept.ticket = 1
+        self.pool.note_taken(kept)
         return kept
 
     def end(self, kept: Kept) -> None:
@@ -60,29 +56,20 @@ class Children:
         else:
             self.let_go(kept)
 
-    def kill_held(self, kept: Kept) -> None:
-        os.close(self._order_ends.pop(kept))
-
     def let_go(self, kept: Kept) -> None:
         self.pool.leave(kept)
         self.members.remove(kept)
-        kept.close()
+        if kept in self._on_shelf:
+            self._on_shelf.remove(kept)
 
     def held(self) -> Counter[str]:
-        return Counter(kept.form for kept in self.members if kept.held)
+        return Counter(kept.form for kept in self._on_shelf)
 
     def _hold(self, kept: Kept) -> None:
-        if kept in self._order_ends:
-            os.close(self._order_ends[kept])
-        self._order_ends[kept], order_fd = os.pipe()
-        kept.held = Held(1, output=os.pipe(), order_fd=order_fd)
+        self._on_shelf.append(kept)
         self.pool.offer(kept)
 
     def close(self) -> None:
-        for kept in list(self.members):
-            self.let_go(kept)
-        for fd in self._order_ends.values():
-            os.close(fd)
         for each in self._sockets:
             each.close()
 
@@ -140,7 +127,6 @@ def test_it_is_short_when_a_form_that_was_wanted_has_none_ready(two_forms: Child
     assert two_forms.pool.is_short
     assert first
     assert second
-    first.form = second.form = "script"
     two_forms.end(first)
     assert two_forms.held() == {"script": 1, "command": 2}
     assert not two_forms.pool.is_short
@@ -161,10 +147,22 @@ def test_the_oldest_is_taken_first(one_form: Children) -> None:
     assert [one_form.take("fork") for _ in range(4)] == [*one_form.members, None]
 
 
-def test_one_that_died_is_passed_over(one_form: Children) -> None:
+def test_no_more_are_recalled_than_there_are_too_many(one_form: Children) -> None:
+    """Before the first is back."""
     one_form.resize(3)
-    one_form.kill_held(one_form.members[0])
-    assert one_form.take("fork") is one_form.members[1]
+    one_form.pool.resize(2)
+    assert one_form.pool.recall_superfluous()
+    assert one_form.pool.recall_superfluous() is None
+
+
+def test_one_that_is_taken_though_it_was_recalled_is_let_go_when_it_is_free(one_form: Children) -> None:
+    one_form.resize(2)
+    one_form.pool.resize(1)
+    recalled = one_form.pool.recall_superfluous()
+    assert recalled
+    recalled.ticket = 1
+    one_form.pool.note_taken(recalled)
+    assert not one_form.pool.keeps(recalled)
 
 
 def test_after_a_failure_growth_pauses(one_form: Children) -> None:
@@ -178,7 +176,7 @@ def test_a_miss_of_one_form_turns_one_of_the_other_into_it(two_forms: Children) 
     two_forms.resize(2)
     busy = [two_forms.take("command") for _ in range(3)]
     assert busy[2] is None
-    misfit = two_forms.pool.pop_misfit("command")
+    misfit = two_forms.pool.recall_misfit("command")
     assert misfit
     assert misfit.form == "script"
     two_forms.let_go(misfit)
@@ -194,20 +192,20 @@ def test_the_last_of_a_form_is_kept(two_forms: Children) -> None:
     two_forms.resize(1)
     two_forms.take("command")
     assert two_forms.take("command") is None
-    assert two_forms.pool.pop_misfit("command") is None
+    assert two_forms.pool.recall_misfit("command") is None
     assert two_forms.held() == {"script": 1}
 
 
 def test_a_miss_while_there_is_growth_to_come_turns_nothing(two_forms: Children) -> None:
     two_forms.pool.resize(4)
     assert two_forms.take("command") is None
-    assert two_forms.pool.pop_misfit("command") is None
+    assert two_forms.pool.recall_misfit("command") is None
 
 
 def test_what_cannot_be_held_is_not_held_any_more_and_its_place_is_taken(two_forms: Children) -> None:
     two_forms.resize(2)
     two_forms.pool.give_up("command")
-    while kept := two_forms.pool.pop_superfluous():
+    while kept := two_forms.pool.recall_superfluous():
         two_forms.let_go(kept)
     busy = two_forms.take("command")
     assert busy
