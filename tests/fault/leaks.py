@@ -21,9 +21,10 @@ FDS = {
     "controllers": 110,
     "node": 160,
     "runtimed": 56 + MAX_CONNECTIONS,
-    "server": 60,
-    # A keeper's socket, and of the child under it the output, the order pipe, its memory.
-    "supervisor": 16 + 5 * KEEPERS_LIMIT,
+    # Of a child that it was lent: the output, the order pipe, its memory, and its keeper's report.
+    "server": 60 + 5 * KEEPERS_LIMIT,
+    # A keeper's socket.
+    "supervisor": 16 + KEEPERS_LIMIT,
 }
 THREADS = {"apiserver": 8, "scheduler": 6, "controllers": 6, "node": 12, "runtimed": 40, "server": 30, "supervisor": 1}
 RSS_MIB = {"apiserver": 600, "scheduler": 512, "controllers": 512, "node": 512, "runtimed": 256, "server": 256, "supervisor": 64}
