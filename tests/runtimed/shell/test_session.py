@@ -162,9 +162,10 @@ class LineServer:
             await context.write(welcome("by stream"))
             await asyncio.Event().wait()
         server = await asyncio.get_running_loop().create_server(self._take, HOST, 0)
-        offer = stream_pb2.Line(port=self.port or server.sockets[0].getsockname()[1], token=b"secret")
-        await context.write(stream_pb2.SessionResponse(welcome=stream_pb2.Welcome(boot_id="by line", line=offer)))
         try:
+            # Within: the session may be over while its Welcome is written.
+            offer = stream_pb2.Line(port=self.port or server.sockets[0].getsockname()[1], token=b"secret")
+            await context.write(stream_pb2.SessionResponse(welcome=stream_pb2.Welcome(boot_id="by line", line=offer)))
             await (await self.lines.get()).closed
         finally:
             server.close()
