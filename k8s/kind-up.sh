@@ -26,7 +26,7 @@ for image in scheduler controller runtimed bash-runtime python-runtime; do
 done
 
 kubectl apply --server-side -k k8s/deploy/overlays/kind
-if kubectl api-resources --api-group=admissionregistration.k8s.io --output=name | grep --quiet '^mutatingadmissionpolicies'; then
+if kubectl get --raw /apis/admissionregistration.k8s.io/v1 | grep '"mutatingadmissionpolicies"' > /dev/null; then
   kubectl apply --server-side -f k8s/deploy/components/untracked-runs/untracked-runs.yaml # Kubernetes 1.36 and later
 fi
 kubectl wait --for=condition=Established --timeout=30s crd/runs.kruntimes.io crd/runtimes.kruntimes.io

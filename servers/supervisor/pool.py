@@ -65,8 +65,8 @@ class Pool:
 
     @property
     def is_short(self) -> bool:
-        """Whether a Run of a form that was wanted lately would find none ready."""
-        return any(not self._ready[form] for form in set(self._history))
+        """Whether a Run of a form that was wanted lately, and can be held, would find none ready."""
+        return any(not self._ready[form] for form in self._forms if form in self._history)
 
     def pause(self) -> None:
         """Something went wrong with holding."""
@@ -116,6 +116,11 @@ class Pool:
         """A Run is under it, also if it was recalled: the server was faster."""
         self._history.append(kept.form)
         self._unoffer(kept)
+
+    def note_returned(self, kept: Kept) -> None:
+        """The server has it no more. Nobody asked: it could not take it, and could not take another one now."""
+        if kept not in self._recalled:
+            self.pause()
 
     def note_missed(self, form: str) -> None:
         """A Run of that form found none ready."""

@@ -167,7 +167,8 @@ class Supervisor:
 
     def _take_back(self, hold: int) -> None:
         """The server has it no more, and will not let it go."""
-        if (kept := self._lent.get(hold)) and kept.ticket is None and kept.is_connected:
+        if self._warm and (kept := self._lent.get(hold)) and kept.ticket is None and kept.is_connected:
+            self._warm.note_returned(kept)
             self._forget_lent(kept)
             self.dismiss(kept)
 

@@ -57,6 +57,10 @@ class Warm:
         self._pool.resize(slots)
         self._shrink()
 
+    def note_returned(self, kept: Kept) -> None:
+        """The server gave it back."""
+        self._pool.note_returned(kept)
+
     def note_missed(self, form: str) -> None:
         """The server had none of that form, and has a fresh process started."""
         self._pool.note_missed(form)

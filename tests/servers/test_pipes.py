@@ -21,7 +21,6 @@ class Flood:
 
     def __init__(self) -> None:
         read_fd, self._write_fd = os.pipe()
-        os.set_blocking(read_fd, False)
         self.output = RetainedOutput()
         self.has_all = asyncio.Event()
         self.has_begun = asyncio.Event()
@@ -73,3 +72,13 @@ async def test_a_flood_rests_after_each_portion_and_its_end_waits_for_no_rest(mo
     finally:
         flood.end()
     assert flood.output.total_bytes > before, "what was in the pipe at the end"
+
+
+async def test_the_end_does_not_wait_for_who_still_holds_the_pipe() -> None:
+    read_fd, write_fd = os.pipe()
+    output = RetainedOutput()
+    with open(write_fd, "wb", buffering=0) as pipe:
+        reader = PipeReader(read_fd, into=output, on_data=lambda: None)
+        pipe.write(b"last words")
+        reader.finish()
+    assert output.total_bytes == len(b"last words")

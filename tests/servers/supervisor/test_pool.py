@@ -120,6 +120,30 @@ def test_a_keeper_that_is_busy_counts_and_holds_again_when_it_is_free(one_form: 
     assert busy in one_form.members
 
 
+def test_what_is_returned_unasked_is_not_replaced_at_once(one_form: Children) -> None:
+    """The server has too many files open: it would give back the next one too."""
+    one_form.resize(2)
+    one_form.pool.resize(1)
+    recalled = one_form.pool.recall_superfluous()
+    assert recalled
+    one_form.pool.note_returned(recalled)
+    one_form.let_go(recalled)
+    one_form.pool.resize(2)
+    assert one_form.pool.seconds_until_growth() == 0
+    one_form.pool.note_returned(one_form.members[0])
+    one_form.let_go(one_form.members[0])
+    assert 0 < (one_form.pool.seconds_until_growth() or 0) <= 1
+
+
+def test_it_is_not_short_of_what_cannot_be_held(two_forms: Children) -> None:
+    two_forms.resize(2)
+    two_forms.pool.note_missed("command")
+    two_forms.pool.give_up("command")
+    while kept := two_forms.pool.recall_superfluous():
+        two_forms.let_go(kept)
+    assert not two_forms.pool.is_short
+
+
 def test_it_is_short_when_a_form_that_was_wanted_has_none_ready(two_forms: Children) -> None:
     two_forms.resize(2)
     assert not two_forms.pool.is_short
