@@ -77,8 +77,8 @@ async def test_a_flood_rests_after_each_portion_and_its_end_waits_for_no_rest(mo
 async def test_the_end_does_not_wait_for_who_still_holds_the_pipe() -> None:
     read_fd, write_fd = os.pipe()
     output = RetainedOutput()
-    with open(write_fd, "wb", buffering=0) as pipe:
-        reader = PipeReader(read_fd, into=output, on_data=lambda: None)
-        pipe.write(b"last words")
-        reader.finish()
+    reader = PipeReader(read_fd, into=output, on_data=lambda: None)
+    os.write(write_fd, b"last words")
+    reader.finish()
+    os.close(write_fd)
     assert output.total_bytes == len(b"last words")
