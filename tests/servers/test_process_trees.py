@@ -177,8 +177,11 @@ async def test_an_attempt_sent_to_a_dying_supervisor_is_lost_or_runs_and_the_nex
 ) -> None:
     own_server.kill_supervisor()
     heard = await own_session.run("echo ran")
-    is_lost = heard.outcome.reason == stream_pb2.EXIT_REASON_LOST
-    assert bytes(heard.stdout) == (b"" if is_lost else b"ran\n")
+    if heard.outcome.reason == stream_pb2.EXIT_REASON_LOST:
+        # The server lets a lent child go by itself, so the child may have printed before its keeper, hung up by the death, killed it.
+        assert bytes(heard.stdout) in (b"", b"ran\n")
+    else:
+        assert (heard.outcome.exit_code, bytes(heard.stdout)) == (0, b"ran\n")
     assert (await own_session.run("echo on")).stdout == b"on\n"
 
 
