@@ -14,6 +14,7 @@ import click
 
 from controlplane.controllers import artifact_cleanup
 from controlplane.controllers.access_removal import AccessRemoval
+from controlplane.controllers.doubtful_runs import DoubtfulRuns
 from controlplane.controllers.maintainer_objects import MaintainerSettings
 from controlplane.controllers.options import CidrsType, QuantityType
 from controlplane.controllers.pod_troubles import RUNTIME_PODS
@@ -23,11 +24,10 @@ from controlplane.controllers.runtime import RuntimeController
 from controlplane.controllers.runtime_access import SERVICE_ACCOUNT
 from controlplane.controllers.runtime_objects import DAEMON_IMAGE, DAEMON_MEMORY, RuntimeSettings
 from controlplane.controllers.runtime_watches import RuntimeWatches
-from controlplane.controllers.ttl import FinishedRunCollector, has_expiry
+from controlplane.controllers.ttl import ExpiringRuns, FinishedRunCollector
 from controlplane.process import serve
 from k8s.api.names import CONTROLLER_LEASE, RUNTIME_LABEL
-from k8s.api.phases import NOT_PENDING_SELECTOR
-from k8s.client import RUNS, RUNTIMES, ApiClient, EventRecorder
+from k8s.client import RUNTIMES, ApiClient, EventRecorder
 from k8s.manager import Lifecycle, ManagerSettings, SecondsType, Tasks, make_registry, manager_options, run_process, take_settings
 
 PROCESS = "krt-controller"
@@ -118,13 +118,16 @@ async def control(
             watches = RuntimeWatches(client, pods=pods)
             runtimes = RuntimeController(client, watches=watches, settings=runtime_settings)
             removal = AccessRemoval(client, watches=watches, settings=runtime_settings)
-            # One watch for both: each one more is paid at every write of every Run, by the API server and here.
-            runs = Informer(client, RUNS, keeps=lambda run: run.is_active or has_expiry(run), field_selector=NOT_PENDING_SELECTOR)
-            reaper = StaleRunReaper(client, runs=runs, pods=pods, threshold_seconds=stale_threshold_seconds, events=events)
-            collector = FinishedRunCollector(client, runs=runs)
+            # What a watch shows is paid at every write, by the API server and here: neither of these shows anything of a Run that ends well
+            # on a Pod that is well and is to be kept.
+            doubtful = DoubtfulRuns(client)
+            expiring = ExpiringRuns(client)
+            reaper = StaleRunReaper(client, runs=doubtful, pods=pods, threshold_seconds=stale_threshold_seconds, events=events)
+            collector = FinishedRunCollector(client, runs=expiring)
             # STRICTLY AFTER all of them have said what they want to be told.
             tasks.start(pods.run(), name=pods.name)
-            tasks.start(runs.run(), name=runs.name)
+            tasks.start(doubtful.run(), name="follow doubtful runs")
+            tasks.start(expiring.run(), name="follow expiring runs")
             watches.start(tasks)
             tasks.start(runtimes.run(), name="runtime controller")
             tasks.start(removal.run(), name="access removal")

@@ -1,8 +1,9 @@
 """The stale Run reaper: takes Runs away from Pods that are gone, replaced, ended or silent. To it, Scheduled is as good as Running.
 But what is bound to a Pod that has drained was never started there: that is handed back, and costs no attempt.
 
-Keys are `namespace/pod name`. The watch of Pods wakes it at once when one goes; what `pod_health` waits for is a timer a Pod that
-holds Runs. Every judgement stands on a read of the Pod, every take-away is written under the Run's resourceVersion.
+Keys are `namespace/pod name`. Of a Pod that is well, what it holds is not even watched (`trust`, `doubtful_runs`). The watch of Pods
+wakes it at once when one goes; what `pod_health` waits for is a timer. Every judgement stands on a read of the Pod, every take-away is
+written under the Run's resourceVersion.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from controlplane.controllers.doubtful_runs import DoubtfulRuns
 from controlplane.controllers.pod_health import GONE, REPLACED, PodHealth, Verdict, is_replaced
 from controlplane.controllers.pod_troubles import RuntimePod
 from controlplane.controllers.reconciling import Informer, Reconciler, run_together
+from controlplane.controllers.trust import Trust
 from k8s.api import transitions
 from k8s.api.pod import Pod
 from k8s.api.retry import may_retry
@@ -30,6 +33,7 @@ from k8s.client import (
     conditional_status,
     message_of,
 )
+from k8s.manager import Tasks
 
 logger = logging.getLogger(__name__)
 
@@ -47,14 +51,14 @@ class StaleRunReaper:
         self,
         client: ApiClient,
         *,
-        runs: Informer[Run],
+        runs: DoubtfulRuns,
         pods: Informer[RuntimePod],
         threshold_seconds: float,
         events: EventRecorder,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`runs` are those that Pods hold, at least; `pods` those of Runtimes. Whoever made them runs them."""
+        """`pods` are those of Runtimes. Whoever made them and `runs` runs them."""
         self._client = client
         self._threshold_seconds = threshold_seconds
         self._events = events
@@ -69,11 +73,14 @@ class StaleRunReaper:
         pods.tell(self._pod_changed)
         self._runs = runs
         runs.tell(self._run_changed)
+        self._trust = Trust(runs, pods=pods, deserves=self._deserves_trust, seconds_left=self._seconds_of_trust, clock=clock)
         self._reconciler = Reconciler("reaper", self.reconcile, keys=lambda: list(self._held))
 
     async def run(self) -> None:
         """Until cancelled."""
-        await run_together(self._reconciler, [], shared=[self._runs, self._pods])
+        async with Tasks() as tasks:
+            tasks.start(self._trust.run(), name="trust in pods")
+            await run_together(self._reconciler, [], shared=[self._runs, self._pods])
 
     # ---- wake-ups
 
@@ -94,6 +101,7 @@ class StaleRunReaper:
         if pod is None:
             assert change.old is not None
             self._health.pop(change.old.uid, None)
+            self._trust.withdraw(change.old)
             self._wake(change.old.key)
             return
         if pod.has_drained and pod.uid not in self._drained:
@@ -106,6 +114,7 @@ class StaleRunReaper:
         # A heartbeat puts trouble off, and the timer finds that out; only what brings it nearer must be looked at.
         if is_new or health.trouble()[0] < before[0]:
             self._wake(pod.key)
+        self._trust.weigh(pod)
 
     def _remember_drained(self, uid: str) -> None:
         self._drained[uid] = None
@@ -121,6 +130,15 @@ class StaleRunReaper:
         if health is None:
             health = self._health[pod.uid] = PodHealth(pod.uid, self._threshold_seconds, alive_at=self._clock())
         return health
+
+    # ---- trust
+
+    def _deserves_trust(self, pod: RuntimePod) -> bool:
+        """Nothing that it holds is any of our business."""
+        return pod.uid not in self._drained and self._seconds_of_trust(pod) > 0 and not self._has_strangers(pod.key, pod)
+
+    def _seconds_of_trust(self, pod: RuntimePod) -> float:
+        return self._health_of(pod).seconds_until_read(now=self._clock())
 
     # ---- one look
 

@@ -141,7 +141,10 @@ class Informer(Generic[T]):
         self.is_complete = asyncio.Event()
         self._told = [told] if told is not None else []
         self._keeps = keeps
-        self._watch = list_and_watch(client, resource, label_selector=label_selector, field_selector=field_selector)
+        self._client = client
+        self._resource = resource
+        self._label_selector = label_selector
+        self._field_selector = field_selector
         self.name = f"follow {resource.plural}"
 
     def tell(self, told: Callable[[Change[T]], None]) -> None:
@@ -158,12 +161,16 @@ class Informer(Generic[T]):
 
     async def run(self) -> None:
         """Until cancelled."""
-        async with aclosing(self._watch) as notices:
+        watch = list_and_watch(self._client, self._resource, label_selector=self._label_selector, field_selector=self._field_selector)
+        async with aclosing(watch) as notices:
             async for notice in notices:
-                for change in self.cache.feed(self._selected(notice)):
-                    self._tell_of(change)
-                if self.cache.is_synced:
-                    self.is_complete.set()
+                self._take_in(self._selected(notice))
+
+    def _take_in(self, notice: Notice[T]) -> None:
+        for change in self.cache.feed(notice):
+            self._tell_of(change)
+        if self.cache.is_synced:
+            self.is_complete.set()
 
     def _tell_of(self, change: Change[T] | None) -> None:
         if change is not None:

@@ -11,22 +11,53 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from controlplane.controllers.reconciling import Informer, Reconciler, run_together
+from k8s.api.phases import TERMINAL_SELECTOR
 from k8s.api.run import Run
-from k8s.client import RUNS, ApiClient, Change, Conflict, NotFound
+from k8s.client import REAL_PACE, RUNS, ApiClient, ApiError, Backoff, BadRequest, Change, Conflict, NotFound, Pace
 
 logger = logging.getLogger(__name__)
+
+WITH_TTL_SELECTOR = f"{TERMINAL_SELECTOR},spec.ttlSecondsAfterFinished!="
+
+
+class ExpiringRuns(Informer[Run]):
+    """Finished Runs that have a time to live. What has none is left out by the API server: see doubtful_runs."""
+
+    def __init__(self, client: ApiClient, *, pace: Pace = REAL_PACE) -> None:
+        super().__init__(client, RUNS, keeps=has_expiry)
+        self._pace = pace
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        self._field_selector = await self._find_selector()
+        await super().run()
+
+    async def _find_selector(self) -> str:
+        """A CRD of an earlier version does not let itself be selected by the time to live: then all that is over is watched."""
+        backoff = Backoff()
+        while True:
+            try:
+                await self._client.request("GET", RUNS.path(), query={"limit": "1", "fieldSelector": WITH_TTL_SELECTOR})
+            except BadRequest:
+                logger.warning("the CRD of Runs is of an earlier version, and each Run is dearer: apply the CRDs of this one")
+                return TERMINAL_SELECTOR
+            except ApiError:
+                # Whoever watches Pods at the same time has a line about it.
+                await self._pace.sleep(backoff.next_delay(self._pace.chance()))
+            else:
+                return WITH_TTL_SELECTOR
 
 
 class FinishedRunCollector:
     """Deletes what has outlived its time."""
 
-    def __init__(self, client: ApiClient, *, runs: Informer[Run], now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        """`runs` are those that have an expiry, at least; whoever made it runs it."""
+    def __init__(self, client: ApiClient, *, runs: ExpiringRuns, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        """Whoever made `runs` runs it."""
         self._client = client
         self._now = now
         self._runs = runs
         runs.tell(self._run_changed)
-        self._reconciler = Reconciler("ttl", self.reconcile, keys=lambda: [run.uid for run in self._runs.cache if has_expiry(run)])
+        self._reconciler = Reconciler("ttl", self.reconcile, keys=lambda: [run.uid for run in self._runs.cache])
 
     async def run(self) -> None:
         """Until cancelled."""

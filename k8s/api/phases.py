@@ -27,6 +27,8 @@ NOT_TERMINAL_SELECTOR = _selecting_none_of(SUCCEEDED, FAILED, TIMEOUT, CANCELLED
 """Runs that are not over."""
 NOT_PENDING_SELECTOR = _selecting_none_of("", PENDING)
 """Runs that a Pod holds, and those that are over. The empty phase is that of a Run nobody has looked at yet."""
+TERMINAL_SELECTOR = _selecting_none_of("", PENDING, SCHEDULED, RUNNING, READY)
+"""Runs that are over."""
 
 
 class Reason:

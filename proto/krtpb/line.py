@@ -11,6 +11,8 @@ from collections.abc import Callable
 from typing import Final, cast
 
 HOST: Final = "127.0.0.1"
+READ_BYTES: Final = 64 * 1024
+"""At a time, into a buffer that stays: one made for each read, as large as asyncio's, is mapped and unmapped by the kernel each time."""
 
 _LENGTH = struct.Struct("!I")
 
@@ -29,7 +31,7 @@ class FrameReader:
         self._buffer = bytearray()
         self._start = 0
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | memoryview) -> None:
         if self._start:
             del self._buffer[: self._start]
             self._start = 0
@@ -49,7 +51,7 @@ class FrameReader:
         return bytes(self._buffer[begin : self._start])
 
 
-class Line(asyncio.Protocol):
+class Line(asyncio.BufferedProtocol):
     """One end. Frames are given to `on_frame` at once, in order; what it raises ends the line, and `closed` tells it.
 
     Starts held: nothing is read until `go_on`, not even the end.
@@ -60,6 +62,7 @@ class Line(asyncio.Protocol):
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.closed.add_done_callback(_look_at)
         self._reader = FrameReader(limit_bytes=limit_bytes)
+        self._buffer = memoryview(bytearray(READ_BYTES))
         self._is_held = True
         self._transport: asyncio.Transport | None = None
         self._has_room = asyncio.Event()
@@ -117,8 +120,11 @@ class Line(asyncio.Protocol):
         if self._is_held:
             self._transport.pause_reading()
 
-    def data_received(self, data: bytes) -> None:
-        self._reader.feed(data)
+    def get_buffer(self, size_hint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, count: int) -> None:
+        self._reader.feed(self._buffer[:count])
         self._give_out()
 
     def connection_lost(self, error: Exception | None) -> None:

@@ -180,7 +180,8 @@ class Registry:
             raise CannotRun("working_dir: contains NUL")
         path = os.path.join(self._work_dir, request.working_dir or _directory_name(request.run_uid))
         try:
-            os.makedirs(path, exist_ok=True)
+            if not os.path.isdir(path):
+                os.makedirs(path, exist_ok=True)
         except OSError as error:
             raise CannotRun(f"mkdir: {path}: {error.strerror}") from error
         return path

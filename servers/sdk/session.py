@@ -56,8 +56,9 @@ class _Session:
 
     def post_in_company(self, fact: stream_pb2.SessionResponse) -> None:
         """For what nobody waits for: sent with the next message, alone only if there is none for a moment."""
+        if not self.outbox.fact_count:
+            asyncio.get_running_loop().call_later(COMPANY_SECONDS, self.outbox.send_what_waits)
         self.outbox.post_in_company(fact)
-        asyncio.get_running_loop().call_later(COMPANY_SECONDS, self.outbox.send_what_waits)
         self._bound_facts()
 
     def _bound_facts(self) -> None:
@@ -107,8 +108,9 @@ class SessionService(stream_pb2_grpc.RuntimeStreamServicer):
     # The registry's Observer
 
     def on_started(self, execution: Execution) -> None:
+        # A short Run is over before that is out, and its end goes in the same message.
         if self._holder:
-            self._holder.post(messages.started_event(execution))
+            self._holder.post_in_company(messages.started_event(execution))
 
     def on_output(self, execution: Execution) -> None:
         if self._holder:
@@ -237,7 +239,7 @@ class SessionService(stream_pb2_grpc.RuntimeStreamServicer):
         if self._registry.get(attempt):
             session.post(messages.accepted_event(attempt, duplicate=True))
             return
-        # In a message of its own it would wake its reader at the very moment at which the process is to start.
+        # In a message of its own it would wake its reader at the very moment at which the process is to start; so would Started.
         session.post_in_company(messages.accepted_event(attempt, duplicate=False))
         session.outbox.follow(self._registry.execute(attempt, messages.request_of_stream(execute)))
 

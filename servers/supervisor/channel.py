@@ -14,7 +14,8 @@ from collections.abc import Iterable
 
 from servers.supervisor.wire import FrameReader, Message, encode
 
-_READ_BYTES = 256 * 1024
+_READ_BYTES = 64 * 1024
+"""Less than what malloc has the kernel map, and unmap, each time."""
 
 OutputFds = tuple[int, int]
 """The read ends of an attempt's standard output and standard error."""

@@ -20,34 +20,40 @@ _ZYGOTE_PAUSE_SECONDS = (1.0, 60.0)
 """Between two starts: doubled from the first to the last while it does not come up."""
 
 
-class Owner(Protocol):
-    """The supervisor, as this module needs it."""
+class Readable(Protocol):
+    def fileno(self) -> int: ...
+
+
+class Loop(Protocol):
+    """The supervisor's, as this module needs it."""
 
     def listen(self, readable: Readable, *, call: Callable[[], None]) -> None: ...
     def unlisten(self, readable: Readable) -> None: ...
-    def adopt(self, kept: Kept) -> None: ...
-    def recall(self, kept: Kept) -> None: ...
-    def dismiss(self, kept: Kept) -> None: ...
     def say(self, message: Message) -> None: ...
 
 
-class Readable(Protocol):
-    def fileno(self) -> int: ...
+class Keepers(Protocol):
+    """All of them, as this module needs them."""
+
+    def adopt(self, kept: Kept) -> None: ...
+    def recall(self, kept: Kept) -> None: ...
+    def dismiss(self, kept: Kept) -> None: ...
 
 
 class Warm:
     """Says `ready` to the server once children can be held, `failed` (message) when they cannot."""
 
-    def __init__(self, hold: HoldSpec, *, owner: Owner) -> None:
+    def __init__(self, hold: HoldSpec, *, loop: Loop, keepers: Keepers) -> None:
         self._hold = hold
-        self._owner = owner
+        self._loop = loop
+        self._keepers = keepers
         self._pool = Pool(held_python.FORMS if hold.kind == "python" else list(held_bash.FORMS))
         self._resting = Resting()
         self._zygote = ZygoteLink(hold) if hold.kind == "python" else None
         self._zygote_due = 0.0
         self._zygote_pause = _ZYGOTE_PAUSE_SECONDS[0]
         if self._zygote is None:
-            owner.say({"op": "ready"})
+            loop.say({"op": "ready"})
 
     @property
     def zygote_pid(self) -> int:
@@ -66,13 +72,13 @@ class Warm:
         self._pool.note_missed(form)
         self._resting.wake_all()
         if kept := self._pool.recall_misfit(form):
-            self._owner.recall(kept)
+            self._keepers.recall(kept)
 
     def _hurry_if_short(self) -> None:
         if self._pool.is_short:
             self._resting.cut_short(now=time.monotonic())
 
-    # What the owner hears of keepers that hold
+    # What is heard of keepers that hold
 
     def note_held(self, kept: Kept) -> None:
         """What it holds was lent to the server."""
@@ -88,7 +94,7 @@ class Warm:
         if for_good:
             self._pool.give_up(kept.form)
             self._shrink()
-            self._owner.say({"op": "failed", "message": message})
+            self._loop.say({"op": "failed", "message": message})
         else:
             self._pool.pause()
 
@@ -108,13 +114,13 @@ class Warm:
 
     def _shrink(self) -> None:
         while kept := self._pool.recall_superfluous():
-            self._owner.recall(kept)
+            self._keepers.recall(kept)
 
     def grow(self) -> None:
         """One step towards what is wanted."""
         while kept := self._resting.pop_rested(now=time.monotonic()):
             if not self._pool.keeps(kept) or not kept.hold_again(self._pool.next_form()):
-                self._owner.dismiss(kept)
+                self._keepers.dismiss(kept)
         if self._zygote and not self._zygote.is_started:
             self._start_zygote()
         elif self._can_launch and self._pool.seconds_until_growth() == 0:
@@ -147,7 +153,7 @@ class Warm:
             return
         kept = Kept(control, pid=pid, form=form)
         self._pool.join(kept)
-        self._owner.adopt(kept)
+        self._keepers.adopt(kept)
 
     # The zygote
 
@@ -160,9 +166,9 @@ class Warm:
         try:
             channel = self._zygote.start()
         except OSError as error:
-            self._owner.say({"op": "failed", "message": f"cannot start a Python to fork from: {os.strerror(error.errno or 0)}"})
+            self._loop.say({"op": "failed", "message": f"cannot start a Python to fork from: {os.strerror(error.errno or 0)}"})
             return
-        self._owner.listen(channel, call=self._hear_zygote)
+        self._loop.listen(channel, call=self._hear_zygote)
 
     def _hear_zygote(self) -> None:
         assert self._zygote is not None
@@ -171,12 +177,12 @@ class Warm:
         if self._zygote.receive():
             if self._zygote.is_ready:
                 self._zygote_pause = _ZYGOTE_PAUSE_SECONDS[0]
-                self._owner.say({"op": "ready"})
+                self._loop.say({"op": "ready"})
             elif self._zygote.failure:
-                self._owner.say({"op": "failed", "message": self._zygote.failure})
+                self._loop.say({"op": "failed", "message": self._zygote.failure})
             return
         if not self._zygote.is_ready and not self._zygote.failure:
             what = f"--preload {','.join(self._hold.preload)}: " if self._hold.preload else ""
-            self._owner.say({"op": "failed", "message": f"{what}the Python to fork from ended before it was ready"})
-        self._owner.unlisten(channel)
+            self._loop.say({"op": "failed", "message": f"{what}the Python to fork from ended before it was ready"})
+        self._loop.unlisten(channel)
         self._zygote.close()

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from msgspec.structs import FieldInfo
 
+from controlplane.controllers.ttl import WITH_TTL_SELECTOR
 from k8s.api import names, phases, validation
 from k8s.api.meta import View
 from k8s.api.quantities import parse_quantity
@@ -170,7 +171,7 @@ def test_the_phases_are_those_of_our_constants() -> None:
 
 def test_what_our_watches_select_by_is_selectable() -> None:
     paths = {field["jsonPath"].removeprefix(".") for field in RUN["spec"]["versions"][0]["selectableFields"]}
-    selectors = (phases.NOT_TERMINAL_SELECTOR, phases.NOT_PENDING_SELECTOR)
+    selectors = (phases.NOT_TERMINAL_SELECTOR, phases.NOT_PENDING_SELECTOR, WITH_TTL_SELECTOR)
     used = {term.partition("!=")[0] for selector in selectors for term in selector.split(",")}
 
     assert used | {"status.assignedPod", "spec.runtime"} == paths

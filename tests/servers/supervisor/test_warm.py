@@ -47,7 +47,7 @@ def owner(monkeypatch: pytest.MonkeyPatch) -> Iterator[Owner]:
 
 def holding(owner: Owner, *, slots: int) -> Warm:
     """All that is wanted is held and lent."""
-    warm = Warm(HOLD, owner=owner)
+    warm = Warm(HOLD, loop=owner, keepers=owner)
     warm.resize(slots)
     while warm.patience_seconds() == 0:
         warm.grow()

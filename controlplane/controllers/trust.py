@@ -1,0 +1,93 @@
+"""Which Pods are trusted with what they hold: it is not watched, until a Pod goes, ends, drains or falls silent.
+
+A Pod is trusted only on what was seen: while its name is left out, a Run that was bound to an earlier Pod of that name is not shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from controlplane.controllers.doubtful_runs import DoubtfulRuns
+from controlplane.controllers.pod_troubles import RuntimePod
+from controlplane.controllers.reconciling import RESYNC_SECONDS, Informer
+
+NEVER: Final = float("inf")
+
+
+class Trust:
+    """`weigh` a Pod when something was heard of it, `withdraw` it from one that is gone; the rest it does by itself."""
+
+    def __init__(
+        self,
+        runs: DoubtfulRuns,
+        *,
+        pods: Informer[RuntimePod],
+        deserves: Callable[[RuntimePod], bool],
+        seconds_left: Callable[[RuntimePod], float],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`seconds_left`: for how long a Pod deserves it if nothing more is heard of it."""
+        self._runs = runs
+        self._pods = pods
+        self._deserves = deserves
+        self._seconds_left = seconds_left
+        self._clock = clock
+        self._trusted: dict[str, str] = {}
+        """UID -> name."""
+        self._armed_for = NEVER
+        self._is_due_earlier = asyncio.Event()
+        runs.tell_of_lists(self._weigh_all)
+
+    async def run(self) -> None:
+        """Until cancelled. A Pod that falls silent is heard of no more: what notices is a timer."""
+        doubt_all_at = self._clock() + RESYNC_SECONDS
+        while True:
+            self._is_due_earlier.clear()
+            self._weigh_all()
+            if self._clock() >= doubt_all_at:
+                # A net, as every resync: whatever should be shown and is not is in the next list.
+                doubt_all_at = self._clock() + RESYNC_SECONDS
+                self._trusted.clear()
+                self._runs.leave_out(())
+            self._armed_for = min(doubt_all_at, self._earliest_end())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, self._armed_for - self._clock())):
+                    await self._is_due_earlier.wait()
+
+    def weigh(self, pod: RuntimePod) -> None:
+        """Whether it is trusted from now on."""
+        is_trusted = pod.uid in self._trusted
+        if is_trusted and not self._deserves(pod):
+            self.withdraw(pod)
+        elif not is_trusted and self._deserves(pod) and self._is_seen_through(pod):
+            self._trusted[pod.uid] = pod.metadata.name
+            self._runs.leave_out(self._trusted.values())
+        if pod.uid in self._trusted and self._clock() + self._seconds_left(pod) < self._armed_for:
+            self._is_due_earlier.set()
+
+    def withdraw(self, pod: RuntimePod) -> None:
+        """From all of its name: in another namespace there may be one, and names are all that a selector knows."""
+        for uid in [uid for uid, name in self._trusted.items() if name == pod.metadata.name]:
+            del self._trusted[uid]
+        self._runs.leave_out(self._trusted.values())
+
+    def _weigh_all(self) -> None:
+        for pod in self._pods.cache:
+            self.weigh(pod)
+
+    def _earliest_end(self) -> float:
+        now = self._clock()
+        trusted = [pod for uid in self._trusted if (pod := self._pods.cache.get(uid)) is not None]
+        return min((now + self._seconds_left(pod) for pod in trusted), default=NEVER)
+
+    def _is_seen_through(self, pod: RuntimePod) -> bool:
+        """Whether all that is bound to a Pod of that name, in whatever namespace, is shown now, and it is this one's."""
+        left_out = self._runs.left_out
+        if left_out is None or pod.metadata.name in left_out:
+            return False
+        same_name = (run for run in self._runs.cache if run.status.assigned_pod == pod.metadata.name)
+        return all(run.metadata.namespace == pod.metadata.namespace for run in same_name)
