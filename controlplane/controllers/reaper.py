@@ -92,6 +92,7 @@ class StaleRunReaper:
             self._held[before].discard(change.old.uid)
             if not self._held[before]:
                 del self._held[before]
+                self._trust.weigh_namesakes(before.partition("/")[2])
         if after is not None and change.new is not None:
             self._held.setdefault(after, set()).add(change.new.uid)
             self._reconciler.add(after)
@@ -101,7 +102,7 @@ class StaleRunReaper:
         if pod is None:
             assert change.old is not None
             self._health.pop(change.old.uid, None)
-            self._trust.withdraw(change.old)
+            self._trust.forget(change.old)
             self._wake(change.old.key)
             return
         if pod.has_drained and pod.uid not in self._drained:

@@ -19,7 +19,7 @@ NEVER: Final = float("inf")
 
 
 class Trust:
-    """`weigh` a Pod when something was heard of it, `withdraw` it from one that is gone; the rest it does by itself."""
+    """`weigh` a Pod when something was heard of it, `forget` one that is gone; the rest it does by itself."""
 
     def __init__(
         self,
@@ -38,6 +38,8 @@ class Trust:
         self._clock = clock
         self._trusted: dict[str, str] = {}
         """UID -> name."""
+        self._namesakes: dict[str, set[str]] = {}
+        """Name -> UIDs of the Pods that are there."""
         self._armed_for = NEVER
         self._is_due_earlier = asyncio.Event()
         runs.tell_of_lists(self._weigh_all)
@@ -52,7 +54,7 @@ class Trust:
                 # A net, as every resync: whatever should be shown and is not is in the next list.
                 doubt_all_at = self._clock() + RESYNC_SECONDS
                 self._trusted.clear()
-                self._runs.leave_out(())
+                self._tell()
             self._armed_for = min(doubt_all_at, self._earliest_end())
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, self._armed_for - self._clock())):
@@ -60,20 +62,41 @@ class Trust:
 
     def weigh(self, pod: RuntimePod) -> None:
         """Whether it is trusted from now on."""
+        namesakes = self._namesakes.setdefault(pod.metadata.name, set())
+        if pod.uid not in namesakes:
+            namesakes.add(pod.uid)
+            self._tell()
         is_trusted = pod.uid in self._trusted
         if is_trusted and not self._deserves(pod):
-            self.withdraw(pod)
+            self._withdraw(pod.metadata.name)
         elif not is_trusted and self._deserves(pod) and self._is_seen_through(pod):
             self._trusted[pod.uid] = pod.metadata.name
-            self._runs.leave_out(self._trusted.values())
+            self._tell()
         if pod.uid in self._trusted and self._clock() + self._seconds_left(pod) < self._armed_for:
             self._is_due_earlier.set()
 
-    def withdraw(self, pod: RuntimePod) -> None:
-        """From all of its name: in another namespace there may be one, and names are all that a selector knows."""
-        for uid in [uid for uid, name in self._trusted.items() if name == pod.metadata.name]:
+    def weigh_namesakes(self, name: str) -> None:
+        """What spoke against Pods of that name may be gone."""
+        for uid in list(self._namesakes.get(name, ())):
+            if (pod := self._pods.cache.get(uid)) is not None:
+                self.weigh(pod)
+
+    def forget(self, pod: RuntimePod) -> None:
+        """It is gone: what it holds is shown from now on."""
+        name = pod.metadata.name
+        self._namesakes[name].discard(pod.uid)
+        if not self._namesakes[name]:
+            del self._namesakes[name]
+        self._withdraw(name)
+
+    def _withdraw(self, name: str) -> None:
+        for uid in [uid for uid, trusted in self._trusted.items() if trusted == name]:
             del self._trusted[uid]
-        self._runs.leave_out(self._trusted.values())
+        self._tell()
+
+    def _tell(self) -> None:
+        """A name that two Pods have, in two namespaces, is never left out: a selector knows names only."""
+        self._runs.leave_out(name for name in self._trusted.values() if len(self._namesakes[name]) == 1)
 
     def _weigh_all(self) -> None:
         for pod in self._pods.cache:
@@ -85,9 +108,9 @@ class Trust:
         return min((now + self._seconds_left(pod) for pod in trusted), default=NEVER)
 
     def _is_seen_through(self, pod: RuntimePod) -> bool:
-        """Whether all that is bound to a Pod of that name, in whatever namespace, is shown now, and it is this one's."""
+        """Whether all that is bound to a Pod of that name, in whatever namespace, is shown now, and none of it is elsewhere."""
         left_out = self._runs.left_out
         if left_out is None or pod.metadata.name in left_out:
             return False
-        same_name = (run for run in self._runs.cache if run.status.assigned_pod == pod.metadata.name)
-        return all(run.metadata.namespace == pod.metadata.namespace for run in same_name)
+        held = (run for run in self._runs.cache if run.is_active and run.status.assigned_pod == pod.metadata.name)
+        return all(run.metadata.namespace == pod.metadata.namespace for run in held)

@@ -228,11 +228,18 @@ class RunActor:
         if isinstance(event, events.WriteAnswered):
             self._services.metrics.note_written(decision, now=self._services.clock().wall)
             run_events.tell_written(self._services.recorder, decision)
-            reason = decision.outcome.reason or Reason.COMPLETED if decision.outcome else ""
-            self._log_line(logging.INFO, "status is written", decision.run.attempt_number, reason, write=decision.kind.name)
+            self._log_written(decision)
         else:
             self._log_line(logging.INFO, "status write failed, reading", decision.run.attempt_number, type(event).__name__)
         self.handle(event)
+
+    def _log_written(self, decision: decisions.SendStatus) -> None:
+        """Of what went well only when asked: the Run itself says all of it, and a line a Run wakes the node's reader of our log."""
+        outcome = decision.outcome
+        level = logging.INFO if outcome and outcome.reason else logging.DEBUG
+        if logger.isEnabledFor(level):
+            reason = outcome.reason or Reason.COMPLETED if outcome else ""
+            self._log_line(level, "status is written", decision.run.attempt_number, reason, write=decision.kind.name)
 
     def _read_run(self, decision: decisions.ReadRun) -> None:
         run = self._run

@@ -1,0 +1,230 @@
+"""Runs on Pods that are well are not watched: what is shown of them, and that nothing is overlooked when a Pod stops being well.
+
+The reaper runs in this process, so that a test can wait for its trust; against both API servers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from controlplane.controllers import doubtful_runs
+from controlplane.controllers.doubtful_runs import DoubtfulRuns
+from controlplane.controllers.pod_troubles import RUNTIME_PODS, RuntimePod
+from controlplane.controllers.reaper import COMPONENT, StaleRunReaper
+from controlplane.controllers.reconciling import Informer
+from controlplane.controllers.trust import Trust
+from k8s.api import phases
+from k8s.api.names import RUNTIME_LABEL
+from k8s.api.run import Run
+from k8s.client import PODS, Change, EventRecorder
+from k8s.manager import Tasks
+from tests.controlplane.plane import DEADLINE_SECONDS, World
+
+pytestmark = pytest.mark.slow
+
+
+class Watched:
+    """DoubtfulRuns that remember what they told, and can be waited for."""
+
+    def __init__(self, world: World) -> None:
+        self.runs = DoubtfulRuns(world.client)
+        self.told: list[tuple[str, str]] = []
+        self._changed = asyncio.Condition()
+        self._namespace = world.namespace
+        self.runs.tell(self._note)
+        self.runs.tell_of_lists(lambda: self._wake())
+
+    def _note(self, change: Change[Run]) -> None:
+        run = change.new or change.old
+        assert run is not None
+        if run.metadata.namespace == self._namespace:
+            self.told.append(("seen" if change.new else "gone", run.metadata.name))
+            self._wake()
+
+    def _wake(self) -> None:
+        async def notify() -> None:
+            async with self._changed:
+                self._changed.notify_all()
+
+        self._waking = asyncio.get_running_loop().create_task(notify())
+
+    async def leaves_out(self, *pods: str) -> None:
+        async with asyncio.timeout(DEADLINE_SECONDS), self._changed:
+            await self._changed.wait_for(lambda: self.runs.left_out is not None and set(pods) <= self.runs.left_out)
+
+    async def shows_all_of(self, pod: str) -> None:
+        async with asyncio.timeout(DEADLINE_SECONDS), self._changed:
+            await self._changed.wait_for(lambda: self.runs.left_out is not None and pod not in self.runs.left_out)
+
+    async def tells(self, what: str, run: str) -> None:
+        async with asyncio.timeout(DEADLINE_SECONDS), self._changed:
+            await self._changed.wait_for(lambda: (what, run) in self.told)
+
+
+@pytest.fixture(autouse=True)
+def lists_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doubtful_runs, "RELIST_SECONDS", 0.05)
+
+
+@pytest.fixture
+def pod(world: World) -> str:
+    """A name of its own: what other tests left on the same server has namesakes."""
+    return f"pod-of-{world.namespace}"
+
+
+@asynccontextmanager
+async def watching(world: World) -> AsyncIterator[Watched]:
+    watched = Watched(world)
+    async with Tasks() as tasks:
+        tasks.start(watched.runs.run(), name="runs")
+        await watched.runs.is_complete.wait()
+        yield watched
+
+
+@asynccontextmanager
+async def reaping(world: World, *, threshold_seconds: float = 30.0) -> AsyncIterator[Watched]:
+    watched = Watched(world)
+    pods: Informer[RuntimePod] = Informer(world.client, RUNTIME_PODS, label_selector=RUNTIME_LABEL)
+    async with EventRecorder(world.client, component=COMPONENT, instance="test") as events, Tasks() as tasks:
+        reaper = StaleRunReaper(world.client, runs=watched.runs, pods=pods, threshold_seconds=threshold_seconds, events=events)
+        for work in (pods.run(), watched.runs.run(), reaper.run()):
+            tasks.start(work, name="reaping")
+        yield watched
+
+
+async def bind(world: World, name: str, *, pod: str, phase: str = "Scheduled") -> Run:
+    uid = (await world.client.get(PODS, pod, namespace=world.namespace)).uid
+    return await bind_to(world, name, pod=pod, uid=uid, phase=phase)
+
+
+async def bind_to(world: World, name: str, *, pod: str, uid: str, phase: str = "Scheduled") -> Run:
+    await world.create_run(name)
+    await world.set_status(name, phase=phase, assignedPod=pod, assignedPodUID=uid, attempt=0)
+    return await world.run_that(name, lambda run: run.phase == phase)
+
+
+# What is shown
+
+
+async def test_nothing_is_told_of_a_run_on_a_pod_that_is_left_out(world: World) -> None:
+    async with watching(world) as watched:
+        watched.runs.leave_out(["well"])
+        await watched.leaves_out("well")
+        await bind_to(world, "short", pod="well", uid="u1")
+        await world.set_status("short", phase="Succeeded", attempt=1)
+        await bind_to(world, "marker", pod="ill", uid="u2")
+        await watched.tells("seen", "marker")
+        assert {name for _, name in watched.told} == {"marker"}
+
+
+async def test_what_was_left_out_is_told_when_it_is_not_any_more_though_it_has_not_changed(world: World, pod: str) -> None:
+    async with watching(world) as watched:
+        await bind_to(world, "run", pod=pod, uid="u")
+        await watched.tells("seen", "run")
+        watched.runs.leave_out([pod])
+        await watched.tells("gone", "run")
+        await watched.leaves_out(pod)
+        watched.told.clear()
+        watched.runs.leave_out([])
+        await watched.tells("seen", "run")
+        await world.set_status("run", phase="Succeeded", attempt=1)
+        await watched.tells("gone", "run")
+
+
+# What the reaper makes of it
+
+
+async def test_a_run_of_a_trusted_pod_is_taken_away_when_the_pod_goes(world: World, pod: str) -> None:
+    await world.create_pod(pod)
+    async with reaping(world) as watched:
+        await watched.leaves_out(pod)
+        bound = await bind(world, "run", pod=pod)
+        await world.delete_pod(pod)
+        run = await world.run_that("run", lambda run: run.is_terminal)
+        assert run.status.message == "assigned pod was deleted"
+        # A bind that was on its way when the Pod went.
+        await bind_to(world, "late", pod=pod, uid=bound.status.assigned_pod_uid)
+        await world.run_that("late", lambda run: run.is_terminal)
+
+
+async def test_a_run_of_a_trusted_pod_is_taken_away_when_another_takes_its_name(world: World, pod: str) -> None:
+    await world.create_pod(pod)
+    async with reaping(world) as watched:
+        await watched.leaves_out(pod)
+        bound = await bind(world, "run", pod=pod, phase="Running")
+        await world.delete_pod(pod)
+        await world.create_pod(pod)
+        run = await world.run_that("run", lambda run: run.is_terminal)
+        assert {condition.reason for condition in run.status.conditions} == {"PodGone"}
+        await watched.leaves_out(pod)
+        new = await bind(world, "new", pod=pod)
+        assert new.status.assigned_pod_uid != bound.status.assigned_pod_uid
+
+
+async def test_a_trusted_pod_that_falls_silent_loses_its_runs(world: World, pod: str) -> None:
+    await world.create_pod(pod)
+    async with reaping(world, threshold_seconds=2.0) as watched:
+        await watched.leaves_out(pod)
+        await bind(world, "run", pod=pod, phase="Running")
+        run = await world.run_that("run", lambda run: run.is_terminal)
+        assert run.status.message == "assigned pod runtimed heartbeat is stale"
+
+
+async def test_a_pod_that_is_heard_again_is_trusted_again_and_has_lost_nothing(world: World, pod: str) -> None:
+    await world.create_pod(pod)
+    async with reaping(world, threshold_seconds=3.0) as watched:
+        await watched.leaves_out(pod)
+        await bind(world, "run", pod=pod, phase="Running")
+        await watched.shows_all_of(pod)
+        await world.beat(pod)
+        await watched.leaves_out(pod)
+        assert (await world.run_that("run", lambda run: True)).phase == phases.RUNNING
+
+
+async def test_what_is_bound_to_a_trusted_pod_that_has_drained_goes_back(world: World, pod: str) -> None:
+    await world.create_pod(pod)
+    async with reaping(world) as watched:
+        await watched.leaves_out(pod)
+        await bind(world, "early", pod=pod)
+        await world.drain(pod)
+        early = await world.run_that("early", lambda run: run.phase == phases.PENDING)
+        assert (early.attempt_number, early.status.message) == (0, "runtime pod has drained")
+        await bind(world, "late", pod=pod)
+        await world.run_that("late", lambda run: run.phase == phases.PENDING)
+
+
+async def test_a_name_that_two_pods_have_is_never_left_out(world: World) -> None:
+    elsewhere = World(world.client)
+    await elsewhere.begin()
+    await world.create_pod("one-of-two")
+    await elsewhere.create_pod("one-of-two")
+    await world.create_pod("other")
+    async with reaping(world) as watched:
+        await watched.leaves_out("other")
+        assert "one-of-two" not in (watched.runs.left_out or ())
+        await bind(world, "run", pod="one-of-two")
+        await world.delete_pod("one-of-two")
+        await world.run_that("run", lambda run: run.is_terminal)
+        await watched.leaves_out("one-of-two")
+        await elsewhere.delete_pod("one-of-two")
+
+
+async def test_what_is_bound_elsewhere_to_a_name_keeps_it_from_being_left_out(world: World) -> None:
+    """Until the reaper has dealt with it: here it cannot, for nobody runs it."""
+    elsewhere = World(world.client)
+    await elsewhere.begin()
+    await world.create_pod("name")
+    await world.create_pod("other")
+    await bind_to(elsewhere, "run", pod="name", uid="u", phase="Running")
+    async with watching(world) as watched:
+        pods: Informer[RuntimePod] = Informer(world.client, RUNTIME_PODS, label_selector=RUNTIME_LABEL)
+        trust = Trust(watched.runs, pods=pods, deserves=lambda _: True, seconds_left=lambda _: 60.0)
+        for name in ("name", "other"):
+            trust.weigh(await world.client.get(RUNTIME_PODS, name, namespace=world.namespace))
+        await watched.leaves_out("other")
+        assert watched.runs.left_out == frozenset({"other"})
+    await elsewhere.set_status("run", phase="Succeeded", attempt=1)
