@@ -7,7 +7,7 @@ volume too, so every step below the root goes by descriptor and follows no link.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import Final
 
@@ -16,8 +16,9 @@ from k8s.api.run import ArtifactLocation, ArtifactRef, FilesystemLocation
 from runtimed.artifacts.beneath import NEW, list_names, open_folder, open_regular, remove_tree
 from runtimed.artifacts.errors import ArtifactMissing, ArtifactRefused, StoreUnavailable
 from runtimed.artifacts.guard import Guard
+from runtimed.artifacts.kernel_copy import CannotCopy, copied
 from runtimed.artifacts.layout import NAMESPACES, RUNS, Owner, artifact_path, run_parts
-from runtimed.artifacts.source import Intake, Source, Stored
+from runtimed.artifacts.source import CHUNK_BYTES, Intake, Source, Stored
 from runtimed.artifacts.stores import READ_BYTES
 from runtimed.artifacts.writeback import begin_writeback
 
@@ -127,9 +128,8 @@ def _copy(intake: Intake, *, folder: int, guard: Guard, taken_before: int) -> No
     target = os.open(intake.source.name, NEW, FILE_MODE, dir_fd=folder)
     try:
         on_its_way = 0
-        with closing(intake.chunks()) as chunks:
-            for chunk in chunks:
-                _write(target, chunk)
+        with closing(_pieces_copied(intake, target)) as pieces:
+            for _ in pieces:
                 guard.note(taken_before + intake.size)
                 if intake.size - on_its_way >= WRITEBACK_BYTES:
                     begin_writeback(target, on_its_way, intake.size)
@@ -138,6 +138,17 @@ def _copy(intake: Intake, *, folder: int, guard: Guard, taken_before: int) -> No
         os.fsync(target)
     finally:
         os.close(target)
+
+
+def _pieces_copied(intake: Intake, target: int) -> Generator[None]:
+    if intake.source.size >= CHUNK_BYTES:  # a thread would cost more than it saves
+        with suppress(CannotCopy):
+            yield from copied(intake, target)
+            return
+    with closing(intake.chunks()) as chunks:
+        for chunk in chunks:
+            _write(target, chunk)
+            yield
 
 
 def _write(target: int, chunk: memoryview) -> None:

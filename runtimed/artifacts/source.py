@@ -99,6 +99,16 @@ class Intake:
         self._hash.update(buffer[:filled])
         return filled
 
+    def take_note(self, count: int) -> None:
+        """So much more was taken, here or elsewhere. Raises ArtifactRefused past the limit."""
+        self.size += count
+        if self.size > self.source.max_bytes:
+            raise self._too_large(self.size)
+
+    def hash(self, piece: memoryview) -> None:
+        """What was taken elsewhere, in order."""
+        self._hash.update(piece)
+
     def _fill(self, buffer: memoryview) -> int:
         filled = 0
         while filled < len(buffer):
@@ -106,9 +116,7 @@ class Intake:
             if not read:
                 break
             filled += read
-        self.size += filled
-        if self.size > self.source.max_bytes:
-            raise self._too_large(self.size)
+        self.take_note(filled)
         return filled
 
     @property
