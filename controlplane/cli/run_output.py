@@ -2,8 +2,8 @@
 
 It hands on lines, and parts of lines that are not complete yet.
 
-How the end is known: runtimed prints all lines of an attempt, then an end line (`k8s.api.run_log`), and only then asks for the
-terminal status; but the log pipeline of a node is asynchronous, so the status may get here first. After the terminal status
+How the end is known: runtimed prints all lines of an attempt, and at the end, when it asks for the terminal status, an end line
+(`k8s.api.run_log`). The log pipeline of a node is asynchronous, so the status may get here first. After the terminal status
 we read on until the first of
 * the end line of the terminal attempt: nothing of this Run comes after it (the normal case, no waiting at all),
 * a line, of whatever Run, that the node stamped more than `PASSED_SECONDS` after the Run's completionTime (both are that

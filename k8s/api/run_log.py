@@ -2,7 +2,7 @@
 
 An output line has the keys run_uid, run_name, namespace, runtime, pod, stream, message, in this order (other programs depend
 on run_uid, stream and message). An end line says that an attempt has no more output: runtimed prints it after the last
-output line of the attempt and before it asks for the status write that ends the attempt. A partial line shows what there is of an
+output line of the attempt, when it asks for the status write that ends the attempt. A partial line shows what there is of an
 output line that is not complete yet: the output line itself, with all of its text, comes later. Neither has `run_uid`, so
 readers that filter by it never notice them. Not for runtimed's own log lines: those go to stderr.
 """

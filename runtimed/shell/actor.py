@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any
 
 from krtpb.executor.v1 import stream_pb2
@@ -182,7 +183,10 @@ class RunActor:
     # -- output -------------------------------------------------------------------------------------------------------
 
     def _end_output(self, decision: decisions.EndOutput) -> None:
-        self._output.end(decision.attempt, run=self._run)
+        # Behind the status write that follows: a line wakes the node's reader of our log, who on a busy machine would go first.
+        end = partial(self._output.end, decision.attempt, run=self._run)
+        loop = asyncio.get_running_loop()
+        loop.call_soon(loop.call_soon, end)
 
     def _read_outputs(self, decision: decisions.ReadOutputs) -> None:
         workspace, log_store = self.machine.state.workspace, self._log_store_for(decision.attempt)

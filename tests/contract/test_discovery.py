@@ -109,6 +109,7 @@ async def test_our_definitions_can_be_read(api: Api) -> None:
     body = await get(api, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/runs.kruntimes.io")
 
     version = body["spec"]["versions"][0]
-    assert version["selectableFields"] == [{"jsonPath": path} for path in (".status.phase", ".status.assignedPod", ".spec.runtime")]
+    selectable = (".status.phase", ".status.assignedPod", ".spec.runtime", ".spec.ttlSecondsAfterFinished")
+    assert version["selectableFields"] == [{"jsonPath": path} for path in selectable]
     assert [column["name"] for column in version["additionalPrinterColumns"]] == ["Phase", "Assigned Pod", "Runtime", "Age"]
     assert {"type": "Established", "status": "True"}.items() <= body["status"]["conditions"][-1].items()

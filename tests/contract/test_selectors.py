@@ -81,6 +81,14 @@ async def test_a_field_selector_selects(runs: Api, selector: str, names: list[st
     assert await runs.names(RUNS, fieldSelector=selector) == sorted(names)
 
 
+async def test_a_number_is_a_field_and_one_that_is_not_there_is_empty(runs: Api) -> None:
+    await runs.create(RUNS, changed(run("expiring"), "spec.ttlSecondsAfterFinished", 60))
+
+    assert await runs.names(RUNS, fieldSelector="spec.ttlSecondsAfterFinished!=") == ["expiring"]
+    assert await runs.names(RUNS, fieldSelector="spec.ttlSecondsAfterFinished=60") == ["expiring"]
+    assert await runs.names(RUNS, fieldSelector="spec.ttlSecondsAfterFinished=") == ["one", "three", "two"]
+
+
 async def test_a_namespace_is_a_field(runs: Api) -> None:
     path = "/apis/kruntimes.io/v1alpha1/runs"
 
