@@ -19,7 +19,7 @@ from k8s.api.run import Run
 from k8s.client import RUNS, ApiClient, Cache, Change, Listed, Notice, Wider, list_and_watch
 
 MAX_LEFT_OUT: Final = 100
-"""A selector is part of the URL. Runs on more Pods than these are shown, trusted or not."""
+"""A selector is part of the URL. Where more Pods are trusted nothing is left out, or each Pod that comes or goes would list many Runs."""
 RELIST_SECONDS: Final = 1.0
 """Between two lists at least: many Pods that come or go together are one change."""
 
@@ -43,7 +43,8 @@ class DoubtfulRuns(Informer[Run]):
 
     def leave_out(self, pod_names: Iterable[str]) -> None:
         """From the next list on, which is soon if that is a change."""
-        wanted = frozenset(sorted(pod_names)[:MAX_LEFT_OUT])
+        names = frozenset(pod_names)
+        wanted = names if len(names) <= MAX_LEFT_OUT else frozenset()
         if wanted != self._wanted:
             self._wanted = wanted
             self._is_other_wanted.set()

@@ -135,6 +135,22 @@ async def test_what_was_left_out_is_told_when_it_is_not_any_more_though_it_has_n
         await watched.tells("gone", "run")
 
 
+async def test_where_more_are_trusted_than_a_url_holds_nothing_is_left_out(world: World, pod: str) -> None:
+    async with watching(world) as watched:
+        watched.runs.leave_out([pod])
+        await watched.leaves_out(pod)
+        many = [f"{pod}-{number}" for number in range(doubtful_runs.MAX_LEFT_OUT)]
+        watched.runs.leave_out([pod, *many])
+        await watched.shows_all_of(pod)
+        assert watched.runs.left_out == frozenset()
+        watched.runs.leave_out(many)
+        await watched.leaves_out(*many)
+        await bind_to(world, "run", pod=many[-1], uid="u")
+        await bind_to(world, "marker", pod=pod, uid="u")
+        await watched.tells("seen", "marker")
+        assert {name for _, name in watched.told} == {"marker"}
+
+
 # What the reaper makes of it. On the embedded API server: what it rests on, the above, is tried on both.
 
 on_one_server = pytest.mark.parametrize("server", ["embedded"], indirect=True)
