@@ -135,8 +135,11 @@ class StaleRunReaper:
     # ---- trust
 
     def _deserves_trust(self, pod: RuntimePod) -> bool:
-        """Nothing that it holds is any of our business."""
-        return pod.uid not in self._drained and self._seconds_of_trust(pod) > 0 and not self._has_strangers(pod.key, pod)
+        """Nothing that is bound to its name is any of our business."""
+        if pod.uid in self._drained or self._seconds_of_trust(pod) <= 0 or self._has_strangers(pod.key, pod):
+            return False
+        ending = f"/{pod.metadata.name}"
+        return not any(key.endswith(ending) and key != pod.key for key in self._held)
 
     def _seconds_of_trust(self, pod: RuntimePod) -> float:
         return self._health_of(pod).seconds_until_read(now=self._clock())

@@ -30,7 +30,7 @@ class Trust:
         seconds_left: Callable[[RuntimePod], float],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`seconds_left`: for how long a Pod deserves it if nothing more is heard of it."""
+        """`deserves`: by what is shown of Runs, too. `seconds_left`: for how long it does if nothing more is heard of it."""
         self._runs = runs
         self._pods = pods
         self._deserves = deserves
@@ -62,18 +62,26 @@ class Trust:
 
     def weigh(self, pod: RuntimePod) -> None:
         """Whether it is trusted from now on."""
-        namesakes = self._namesakes.setdefault(pod.metadata.name, set())
-        if pod.uid not in namesakes:
-            namesakes.add(pod.uid)
+        if self._weigh(pod):
             self._tell()
-        is_trusted = pod.uid in self._trusted
+
+    def _weigh(self, pod: RuntimePod) -> bool:
+        """Whether that changes what is to be told."""
+        namesakes = self._namesakes.setdefault(pod.metadata.name, set())
+        is_new, is_trusted = pod.uid not in namesakes, pod.uid in self._trusted
+        namesakes.add(pod.uid)
         if is_trusted and not self._deserves(pod):
             self._withdraw(pod.metadata.name)
-        elif not is_trusted and self._deserves(pod) and self._is_seen_through(pod):
+            return True
+        if not is_trusted and self._is_shown(pod) and self._deserves(pod):
             self._trusted[pod.uid] = pod.metadata.name
-            self._tell()
         if pod.uid in self._trusted and self._clock() + self._seconds_left(pod) < self._armed_for:
             self._is_due_earlier.set()
+        return is_new or is_trusted != (pod.uid in self._trusted)
+
+    def _is_shown(self, pod: RuntimePod) -> bool:
+        """Whether all that is bound to a Pod of that name, in whatever namespace, is shown now."""
+        return self._runs.left_out is not None and pod.metadata.name not in self._runs.left_out
 
     def weigh_namesakes(self, name: str) -> None:
         """What spoke against Pods of that name may be gone."""
@@ -88,11 +96,11 @@ class Trust:
         if not self._namesakes[name]:
             del self._namesakes[name]
         self._withdraw(name)
+        self._tell()
 
     def _withdraw(self, name: str) -> None:
         for uid in [uid for uid, trusted in self._trusted.items() if trusted == name]:
             del self._trusted[uid]
-        self._tell()
 
     def _tell(self) -> None:
         """A name that two Pods have, in two namespaces, is never left out: a selector knows names only."""
@@ -100,17 +108,10 @@ class Trust:
 
     def _weigh_all(self) -> None:
         for pod in self._pods.cache:
-            self.weigh(pod)
+            self._weigh(pod)
+        self._tell()
 
     def _earliest_end(self) -> float:
         now = self._clock()
         trusted = [pod for uid in self._trusted if (pod := self._pods.cache.get(uid)) is not None]
         return min((now + self._seconds_left(pod) for pod in trusted), default=NEVER)
-
-    def _is_seen_through(self, pod: RuntimePod) -> bool:
-        """Whether all that is bound to a Pod of that name, in whatever namespace, is shown now, and none of it is elsewhere."""
-        left_out = self._runs.left_out
-        if left_out is None or pod.metadata.name in left_out:
-            return False
-        held = (run for run in self._runs.cache if run.is_active and run.status.assigned_pod == pod.metadata.name)
-        return all(run.metadata.namespace == pod.metadata.namespace for run in held)

@@ -16,13 +16,12 @@ from controlplane.controllers.doubtful_runs import DoubtfulRuns
 from controlplane.controllers.pod_troubles import RUNTIME_PODS, RuntimePod
 from controlplane.controllers.reaper import COMPONENT, StaleRunReaper
 from controlplane.controllers.reconciling import Informer
-from controlplane.controllers.trust import Trust
 from k8s.api import phases
 from k8s.api.names import RUNTIME_LABEL
 from k8s.api.run import Run
 from k8s.client import PODS, Change, EventRecorder
 from k8s.manager import Tasks
-from tests.controlplane.plane import DEADLINE_SECONDS, World
+from tests.controlplane.plane import DEADLINE_SECONDS, HeldBack, World
 
 pytestmark = pytest.mark.slow
 
@@ -240,18 +239,16 @@ async def test_a_name_that_two_pods_have_is_never_left_out(world: World, pod: st
 
 @on_one_server
 async def test_what_is_bound_elsewhere_to_a_name_keeps_it_from_being_left_out(world: World, pod: str) -> None:
-    """Until the reaper has dealt with it: here it cannot, for nobody runs it."""
+    """Until the reaper has dealt with it."""
     other = f"other-{pod}"
     elsewhere = World(world.client)
     await elsewhere.begin()
     await world.create_pod(pod)
     await world.create_pod(other)
     await bind_to(elsewhere, "run", pod=pod, uid="u", phase="Running")
-    async with watching(world) as watched:
-        pods: Informer[RuntimePod] = Informer(world.client, RUNTIME_PODS, label_selector=RUNTIME_LABEL)
-        trust = Trust(watched.runs, pods=pods, deserves=lambda _: True, seconds_left=lambda _: 60.0)
-        for name in (pod, other):
-            trust.weigh(await world.client.get(RUNTIME_PODS, name, namespace=world.namespace))
+    async with HeldBack(world.client, user_agent="*") as taking_away, reaping(world) as watched:
+        await taking_away.arrived()
         await watched.leaves_out(other)
-        assert watched.runs.left_out == frozenset({other})
-    await elsewhere.set_status("run", phase="Succeeded", attempt=1)
+        assert pod not in (watched.runs.left_out or ())
+        await taking_away.release()
+        await watched.leaves_out(pod, other)
